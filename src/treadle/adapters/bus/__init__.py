@@ -1,0 +1,1 @@
+"""Buses: how those who wait hear of those who change."""

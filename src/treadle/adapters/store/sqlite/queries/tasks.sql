@@ -1,0 +1,98 @@
+-- INDEXED BY where the plan is a promise: without statistics SQLite might otherwise sort a million rows.
+-- Lists of ids and names come as one JSON array, so that a statement is the same whatever their number.
+
+-- name: insert_task
+INSERT INTO tasks (seq, id, project, type, kind, queue, name, face, submitter, description, instructions, variables,
+    digest, batch, priority, not_before, waiting, max_retries, on_lost, state, created, updated)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: save_task
+UPDATE tasks SET state = ?, retries = ?, fence = ?, worker = ?, holder = ?, displaced = ?, lease_until = ?,
+    not_before = ?, waiting = ?, updated = ?, assigned = ?, finished = ?, result = ?, attempts = ?
+WHERE seq = ?
+
+-- name: rewrite_task
+UPDATE tasks SET description = ?, instructions = ?, variables = ?, digest = ?, batch = ?, updated = ? WHERE seq = ?
+
+-- name: delete_tasks
+DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: delete_task_aliases
+DELETE FROM aliases WHERE (face, name, scope) IN (
+    SELECT face, name, project FROM tasks WHERE id IN (SELECT value FROM json_each(?)) AND name IS NOT NULL)
+
+-- name: tasks
+SELECT {columns} FROM tasks WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: ripen
+UPDATE tasks INDEXED BY task_waiting SET waiting = 0
+WHERE project = ? AND state = 'queued' AND waiting = 1 AND not_before <= ?
+
+-- name: claimable
+SELECT {columns} FROM tasks INDEXED BY task_claimable
+WHERE project = ? AND queue = ? AND state = 'queued' AND waiting = 0
+ORDER BY priority DESC, seq LIMIT ?
+
+-- name: expired
+SELECT {columns} FROM tasks INDEXED BY task_leased
+WHERE project = ? AND state = 'running' AND lease_until <= ?
+ORDER BY lease_until LIMIT ?
+
+-- name: held
+SELECT {columns} FROM tasks INDEXED BY task_held
+WHERE project = ? AND state = 'running' AND worker IN (SELECT value FROM json_each(?))
+ORDER BY seq
+
+-- name: twins
+SELECT {columns} FROM tasks
+WHERE (type, digest) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)) AND state NOT IN ('failed', 'cancelled')
+ORDER BY seq
+
+-- name: list_tasks
+SELECT {columns} FROM tasks INDEXED BY {index} WHERE {conditions} ORDER BY seq LIMIT ?
+
+-- name: count_tasks
+SELECT count(*) FROM tasks INDEXED BY {index} WHERE {conditions}
+
+-- name: has_tasks
+SELECT EXISTS (SELECT 1 FROM tasks INDEXED BY task_twin WHERE type = ?)
+
+-- name: delete_project_tasks
+DELETE FROM tasks WHERE seq IN (SELECT seq FROM tasks INDEXED BY task_created WHERE project = ? LIMIT ?)
+
+-- name: count_claimable
+SELECT coalesce((SELECT count FROM tallies WHERE project = :project AND state = 'queued'), 0)
+    - (SELECT count(*) FROM tasks INDEXED BY task_waiting
+        WHERE project = :project AND state = 'queued' AND waiting = 1 AND not_before > :now)
+    + (SELECT count(*) FROM tasks INDEXED BY task_leased
+        WHERE project = :project AND state = 'running' AND lease_until <= :now)
+
+-- name: add_tally
+INSERT INTO tallies (project, state, count) VALUES (?, ?, ?)
+ON CONFLICT (project, state) DO UPDATE SET count = count + excluded.count
+
+-- name: tallies
+SELECT project, state, count FROM tallies WHERE project IN (SELECT value FROM json_each(?))
+
+-- name: busy_projects
+SELECT project FROM tallies WHERE state = 'running' AND count > 0
+
+-- name: activity
+SELECT state, count(*), avg(finished - assigned) FROM tasks INDEXED BY task_finished
+WHERE project = ? AND finished > ? GROUP BY state
+
+-- name: workers
+SELECT count(DISTINCT worker) FROM tasks INDEXED BY task_leased
+WHERE project = ? AND state = 'running' AND lease_until > ?
+
+-- name: alias
+SELECT task FROM aliases JOIN tasks ON tasks.id = aliases.task
+WHERE aliases.face = :face AND aliases.name = :name AND (:scope IS NULL OR aliases.scope = :scope)
+ORDER BY tasks.seq DESC LIMIT 1
+
+-- name: aliases
+SELECT name, task FROM aliases WHERE face = ? AND scope = ? AND name IN (SELECT value FROM json_each(?))
+
+-- name: put_alias
+INSERT INTO aliases (face, scope, name, task) VALUES (?, ?, ?, ?)
+ON CONFLICT (face, name, scope) DO UPDATE SET task = excluded.task

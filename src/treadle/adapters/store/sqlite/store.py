@@ -1,0 +1,209 @@
+"""Group commit: one thread drains the waiting verbs into one transaction, syncs it once and answers them all."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import apsw
+
+from treadle.adapters.store.queries import steps
+from treadle.core.errors import (
+    FabricError,
+    StoreCorrupt,
+    StoreFull,
+    StoreReadOnly,
+    StoreTooNew,
+    StoreUnavailable,
+)
+from treadle.core.events import Event
+from treadle.core.ports import Tx
+
+from .tx import Counters, SqliteTx
+
+R = TypeVar("R")
+Verb = Callable[[Tx], Any]
+Waiting = tuple[Verb, "asyncio.Future[Any]"]
+
+PACKAGE = "treadle.adapters.store.sqlite"
+READERS = 2
+TOGETHER = 512
+"""Verbs in one transaction at most."""
+
+DURABLE = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA wal_autocheckpoint = 2000;
+PRAGMA journal_size_limit = 67108864;
+"""
+LEAN = """
+PRAGMA cache_size = -16000;
+PRAGMA temp_store = MEMORY;
+PRAGMA busy_timeout = 5000;
+"""
+
+
+class SqliteStore:
+    """A store in one file. Only its thread writes and checkpoints; readers see every write that was answered."""
+
+    provider = "sqlite"
+
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, vfs: str | None) -> None:
+        self.on_commit: Callable[[Sequence[Event]], None] | None = None
+        self._path, self._loop, self._vfs = path, loop, vfs
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        try:
+            self._connection.execute(DURABLE)
+            upgrade(self._connection)
+            self._counters = Counters(self._connection)
+        except apsw.Error as error:
+            self._connection.close()
+            raise plain(error, path) from error
+        except FabricError:
+            self._connection.close()
+            raise
+        self._readers = ThreadPoolExecutor(READERS, "treadle-read")
+        self._reading = threading.local()
+        self._opened: list[apsw.Connection] = []
+        self._writer = threading.Thread(target=self._write_all, name="treadle-write")
+        self._writer.start()
+        self._closed = False
+
+    def write(self, verb: Callable[[Tx], R]) -> "asyncio.Future[R]":
+        answer: asyncio.Future[R] = self._loop.create_future()
+        if self._closed:
+            answer.set_exception(StoreUnavailable("The store is closed"))
+        else:
+            self._queue.put((verb, answer))
+        return answer
+
+    def read(self, query: Callable[[Tx], R]) -> "asyncio.Future[R]":
+        return self._loop.run_in_executor(self._readers, self._read, query)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        await asyncio.to_thread(self._writer.join)
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in (*self._opened, self._connection):
+            connection.close()
+
+    def _open(self, flags: int) -> apsw.Connection:
+        try:
+            connection = apsw.Connection(str(self._path), flags=flags, vfs=self._vfs)
+            connection.execute(LEAN)
+        except apsw.Error as error:
+            raise plain(error, self._path) from error
+        return connection
+
+    def _read(self, query: Callable[[Tx], R]) -> R:
+        tx = getattr(self._reading, "tx", None)
+        if tx is None:
+            connection = self._open(apsw.SQLITE_OPEN_READONLY)
+            connection.execute("PRAGMA query_only = ON")
+            self._opened.append(connection)
+            tx = self._reading.tx = SqliteTx(connection)
+            self._reading.connection = connection
+        connection = self._reading.connection
+        try:
+            connection.execute("BEGIN")
+            try:
+                return query(tx)
+            finally:
+                connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            raise plain(error, self._path) from error
+
+    def _write_all(self) -> None:
+        while (first := self._queue.get()) is not None:
+            together = [first]
+            last = False
+            while len(together) < TOGETHER and not self._queue.empty():
+                following = self._queue.get()
+                if following is None:
+                    last = True
+                    break
+                together.append(following)
+            self._commit(together)
+            if last:
+                return
+
+    def _commit(self, together: list[Waiting]) -> None:
+        """Run the verbs in one transaction; if it cannot be committed, none of them happened and each learns why."""
+        outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        tx = SqliteTx(self._connection, self._counters)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for verb, answer in together:
+                outcomes.append((answer, *self._run(tx, verb)))
+            self._connection.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001 - it is handed to every caller
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            failure = plain(error, self._path) if isinstance(error, apsw.Error) else error
+            outcomes = [(answer, None, failure) for _, answer in together]
+            tx.committed = []
+        self._loop.call_soon_threadsafe(self._answer, outcomes, tx.committed)
+
+    def _run(self, tx: SqliteTx, verb: Verb) -> tuple[Any, BaseException | None]:
+        """One verb behind its savepoint: what it gave, or what it raised after leaving nothing behind."""
+        told = len(tx.committed)
+        self._connection.execute("SAVEPOINT verb")
+        try:
+            result = verb(tx)
+        except BaseException as error:  # noqa: BLE001 - it is handed to the caller
+            if not self._connection.in_transaction:  # SQLite gave the whole transaction up: disk full, I/O error
+                raise
+            self._connection.execute("ROLLBACK TO verb")
+            self._connection.execute("RELEASE verb")
+            del tx.committed[told:]
+            return None, plain(error, self._path) if isinstance(error, apsw.Error) else error
+        self._connection.execute("RELEASE verb")
+        return result, None
+
+    def _answer(
+        self, outcomes: list[tuple["asyncio.Future[Any]", Any, BaseException | None]], facts: list[Event]
+    ) -> None:
+        for answer, result, error in outcomes:
+            if answer.done():
+                continue
+            if error is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(error)
+        if facts and self.on_commit:
+            self.on_commit(facts)
+
+
+async def open_sqlite(path: Path, *, vfs: str | None = None) -> SqliteStore:
+    """Open or create the store in this file and bring its schema up to date."""
+    return await asyncio.to_thread(SqliteStore, path, asyncio.get_running_loop(), vfs)
+
+
+def upgrade(connection: apsw.Connection) -> None:
+    """Take the schema steps that this file has not taken yet, all of them or none."""
+    todo = steps(PACKAGE)
+    with connection:
+        version = int(connection.execute("PRAGMA user_version").get)
+        if version > len(todo):
+            raise StoreTooNew
+        for step in todo[version:]:
+            connection.execute(step)
+        connection.execute(f"PRAGMA user_version = {len(todo)}")
+
+
+def plain(error: BaseException, path: Path) -> FabricError:
+    """What SQLite complains of, in our words."""
+    if isinstance(error, apsw.FullError):
+        return StoreFull()
+    if isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
+        return StoreReadOnly(f"The store {path} cannot be written to; make its folder writable and try again")
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return StoreCorrupt(f"The store {path} is damaged; restore it from a backup ({error})")
+    return StoreUnavailable(f"The store {path} cannot take this now: {error}")
