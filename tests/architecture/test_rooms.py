@@ -41,10 +41,13 @@ RULES = {
     "web": rule("core.errors", "core.access", never=DATABASES | BUSES),
     "capabilities": rule("capabilities/*", never=DATABASES | BUSES),  # its __init__.py: the list BUILT_IN
     "capabilities/*": rule("core", "web", never=DATABASES | BUSES),
+    "faces": rule(packages=frozenset()),  # its __init__.py: what a face is
     "faces/*": rule("core", "web", never=DATABASES | BUSES),
     "compose": rule("*"),
     "cli": rule("client", "settings", never=DATABASES | BUSES),
     "client": rule(packages=frozenset({"msgspec", "httpx2"}), never=DATABASES | BUSES),
+    "home": rule(packages=frozenset({"msgspec"}), never=HTTP | DATABASES | BUSES),
+    "signals": rule(packages=frozenset(), never=HTTP | DATABASES | BUSES),
     "settings": rule(packages=frozenset({"msgspec"}), never=HTTP | DATABASES | BUSES),
 }
 SERVERS = {"up", "serve", "node"}  # the commands that import compose, and only when they run

@@ -39,6 +39,14 @@ class Batched(Generic[C, R]):
             loop.call_soon(self._depart)
         return answer
 
+    async def many(self, calls: Sequence[C]) -> list[R | FabricError]:
+        """Several calls at once: the outcome of each, in order, or the FabricError that concerns it alone."""
+        outcomes = await asyncio.gather(*map(self, calls), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, FabricError):
+                raise outcome
+        return outcomes  # type: ignore[return-value]  # what is left is an R or a FabricError
+
     def _depart(self) -> None:
         ride = [(call, answer) for call, answer in self._waiting[:LARGEST] if not answer.cancelled()]
         del self._waiting[:LARGEST]

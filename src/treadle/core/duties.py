@@ -66,14 +66,14 @@ class Duties:
 
     async def _turn(self, name: str, every: int, duty: Callable[[], Awaitable[object]]) -> None:
         now = self._clock()
-        if now < self._due.get(name, 0):
+        if now < self._due.get(name, 0) <= now + every:  # later than that: the interval has become shorter
             return
 
         def verb(tx: Tx) -> tuple[bool, int]:
             stored = turns.get(tx, name)
             if stored and now < stored.value <= now + every:
                 return False, stored.value
-            turns.put(tx, name, now + every)
+            turns.put(tx, name, now + every, expires=now + every)
             return True, now + every
 
         got = await self._attempt(name, lambda: self._store.write(verb))

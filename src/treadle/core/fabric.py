@@ -1,6 +1,6 @@
 """The fabric is the whole: its attributes are the verbs, grouped by the noun they act on."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from . import topics
 from .at_hand import AtHand
@@ -56,7 +56,7 @@ class Events:
         """The cursor of the newest fact."""
         return await self._store.read(lambda tx: tx.last_event())
 
-    async def follow(self, cursor: int, project: str | None = None) -> AsyncIterator[Event]:
+    async def follow(self, cursor: int, project: str | None = None) -> AsyncGenerator[Event, None]:
         """Facts after the cursor, and then each one as it is committed; never ends by itself."""
         with self._bus.listen(topics.EVENTS) as listener:
             while True:

@@ -11,8 +11,9 @@ from msgspec import Meta, Struct
 from .clock import MINUTE
 from .tasks import STATES, State
 
-NAME = r"^[A-Za-z0-9_-]+$"
-"""The pattern of every name a person gives: projects, types, workers, tasks."""
+NAME = r"^[A-Za-z0-9_-]+$(?!\n)"
+"""The pattern of every name a person gives: projects, types, workers, tasks. Python's `$` also matches before a last
+line feed, JavaScript's does not; with what follows it they agree."""
 
 
 def name_of(thing: str, longest: int = 100) -> Meta:
@@ -24,7 +25,7 @@ def name_of(thing: str, longest: int = 100) -> Meta:
 ProjectName = Annotated[str, name_of("Project")]
 TypeName = Annotated[str, name_of("Task type")]
 WorkerName = Annotated[str, name_of("Agent", 50)]
-VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=100)]
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$(?!\n)", max_length=100)]
 Retries = Annotated[int, Meta(ge=0, le=10)]
 
 Duplicates = Literal["ignore", "fail", "allow"]

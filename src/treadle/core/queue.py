@@ -1,5 +1,6 @@
 """The queue: every verb on tasks, as the faces call them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from .ledger import Ledger
 from .ports import Bus, Filter, Store, Tx
 from .projects import TaskType
 from .submitting import Outcome, Submit
-from .tasks import FINAL, Task
+from .tasks import FINAL, Hold, Task
 from .templates import missing, render
 
 T = TypeVar("T")
@@ -72,19 +73,47 @@ class Queue:
             known = await self._store.read(lambda tx: tx.projects([call.project]))
             if call.project in known:
                 call = replace(call, project=known[call.project].id)
-        return await self._until(topics.queue(call.project), wait, lambda: self._claim(call), bool)
+        return await self._until(topics.queue(call.project), wait, lambda: self._take(call), bool)
+
+    async def _take(self, call: Claim) -> list[Task]:
+        """One claim that a cancelled caller cannot lose tasks by: what it would have got goes back untouched."""
+        taking = self._claim(call)
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            if not call.resume:  # a resumed task is the worker's own, whoever asked for it
+                taking.add_done_callback(self._give_back)
+            raise
+
+    def _give_back(self, taken: "asyncio.Future[list[Task]]") -> None:
+        if not taken.cancelled() and taken.exception() is None:
+            for task in taken.result():
+                back = self._release(Release(task=task.id, by=Hold(fence=task.fence)))
+                back.add_done_callback(lambda done: done.cancelled() or done.exception())  # or the lease runs out
 
     async def extend(self, call: Extend) -> Task:
         """Prolong a lease."""
         return await self._extend(call)
 
+    async def extend_many(self, calls: Sequence[Extend]) -> list[Outcome]:
+        """Prolong many leases; each has its own outcome."""
+        return await self._extend.many(calls)
+
     async def finish(self, call: Finish) -> Task:
         """Hand in how a task ended."""
         return await self._finish(call)
 
+    async def finish_many(self, calls: Sequence[Finish]) -> list[Outcome]:
+        """Hand in how many tasks ended; each has its own outcome."""
+        return await self._finish.many(calls)
+
     async def release(self, call: Release) -> Task:
         """Give a task back untouched."""
         return await self._release(call)
+
+    async def release_many(self, calls: Sequence[Release]) -> list[Outcome]:
+        """Give many tasks back untouched; each has its own outcome."""
+        return await self._release.many(calls)
 
     async def settled(self, id: str, wait: float) -> Task:
         """The task, after it has ended or so many seconds have passed."""

@@ -181,7 +181,7 @@ class Task(Struct, frozen=True, kw_only=True):
     def requeued(self, now: int) -> "Task":
         """A failed or cancelled task back in the queue at its old place, with all its retries before it."""
         self._must("requeue")
-        return replace(self._waiting(now), retries=0, finished=None, result=None)
+        return replace(self._waiting(now), retries=0, finished=None, result=None, attempts=self.history())
 
     def edited(self, now: int, **changes: Any) -> "Task":
         """The task with other instructions, variables, description or batch; only while nobody works on it."""

@@ -167,7 +167,7 @@ def project_row(project: Project) -> Row:
 
 
 def type_of(row: Row) -> TaskType:
-    """The type in a row of: seq, id, project, name, template, variables, duplicates, max_retries, lease, and its instants."""
+    """The type in a row of: seq, id, project, name, template, variables, duplicates, max_retries, lease, instants."""
     seq, id, project, name, template, variables, duplicates, max_retries, lease, created, updated = row
     return TaskType(
         seq=seq,

@@ -79,17 +79,19 @@ class SqliteTx:
         return [task for task in found if (task.type, canonical(task.variables)) in sought]
 
     def list_tasks(self, which: Filter, limit: int, offset: int) -> list[Task]:
-        def read(state: State | None, most: int) -> list[Task]:
-            conditions, values = lists.narrowed(which, state)
-            sql = _list("list_tasks", which, state, conditions).replace("LIMIT ?", "LIMIT :most")
-            return [rows.task_of(row) for row in self._run(sql, {**values, "most": most})]
+        def read(state: State | None, most: int, skipped: int) -> list[Task]:
+            conditions, values = lists.narrowed(which, state, _equals)
+            found = self._run(_list("list_tasks", which, state, conditions), (*values, most, skipped))
+            return [rows.task_of(row) for row in found]
 
         return lists.merged(which, limit, offset, read)
 
     def count_tasks(self, which: Filter) -> int:
+        if lists.told_by_tally(which):
+            return lists.tallied(which, self.tallies([which.project]))
         total = 0
         for state in which.states or (None,):
-            conditions, values = lists.narrowed(which, state)
+            conditions, values = lists.narrowed(which, state, _equals)
             total += self._number(self._run(_list("count_tasks", which, state, conditions), values))
         return total
 
@@ -98,7 +100,9 @@ class SqliteTx:
 
     def delete_project_tasks(self, project: str, limit: int) -> int:
         self._run(SQL["delete_project_tasks"], (project, limit))
-        return self._connection.changes()
+        gone = self._connection.changes()
+        self._run(SQL["delete_project_tallies"], (project,))  # a late result of a task that still stood counted again
+        return gone
 
     def count_claimable(self, project: str, now: int) -> int:
         return self._number(self._run(SQL["count_claimable"], {"project": project, "now": now}))
@@ -246,6 +250,10 @@ class SqliteTx:
     @staticmethod
     def _number(cursor: apsw.Cursor) -> int:
         return int(cursor.get)
+
+
+def _equals(column: str, place: int) -> str:
+    return f"{column} = ?{place}"
 
 
 def _list(name: str, which: Filter, state: State | None, conditions: str) -> str:

@@ -18,8 +18,8 @@ UPDATE tasks SET description = ?, instructions = ?, variables = ?, digest = ?, b
 DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: delete_task_aliases
-DELETE FROM aliases WHERE (face, name, scope) IN (
-    SELECT face, name, project FROM tasks WHERE id IN (SELECT value FROM json_each(?)) AND name IS NOT NULL)
+DELETE FROM aliases WHERE (face, name, scope, task) IN (
+    SELECT face, name, project, id FROM tasks WHERE id IN (SELECT value FROM json_each(?)) AND name IS NOT NULL)
 
 -- name: tasks
 SELECT {columns} FROM tasks WHERE id IN (SELECT value FROM json_each(?))
@@ -49,7 +49,7 @@ WHERE (type, digest) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)) AND 
 ORDER BY seq
 
 -- name: list_tasks
-SELECT {columns} FROM tasks INDEXED BY {index} WHERE {conditions} ORDER BY seq LIMIT ?
+SELECT {columns} FROM tasks INDEXED BY {index} WHERE {conditions} ORDER BY seq LIMIT ? OFFSET ?
 
 -- name: count_tasks
 SELECT count(*) FROM tasks INDEXED BY {index} WHERE {conditions}

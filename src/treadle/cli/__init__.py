@@ -1,0 +1,93 @@
+"""The command line: a table of commands, each in a module that is imported only when its command is called."""
+
+import sys
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from treadle import __version__
+
+
+class Command(NamedTuple):
+    """One command: what a person types, where it is (`module:name` of a function or a Typer), and its one line."""
+
+    name: str
+    place: str
+    help: str
+
+
+COMMANDS = (
+    Command("up", "treadle.cli.up:up", "Run the server on this machine, in the foreground."),
+    Command("serve", "treadle.cli.up:up", "Run a replica of the server, without a node of its own."),
+    Command("status", "treadle.cli.status:status", "What runs where, and the projects."),
+    Command("projects", "treadle.cli.projects:app", "Projects: named pools of work."),
+    Command("types", "treadle.cli.types:app", "Task types: templates and their policies."),
+    Command("tasks", "treadle.cli.tasks:app", "Tasks: submit, list, show, cancel, requeue, delete, watch."),
+    Command("work", "treadle.cli.work:app", "Work on tasks with a command."),
+    Command("settings", "treadle.cli.settings:settings", "Show every setting, where it comes from and what it means."),
+)
+
+
+class Stop(Exception):
+    """Ends the program with one line on stderr and this exit code: 1 failed, 2 wrongly asked, 3 no server runs."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def main() -> None:
+    """What `treadle` and `python -m treadle` run. Never returns normally: it ends in SystemExit."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"treadle {__version__}")  # noqa: T201  # not worth importing a parser for
+        sys.exit(0)
+    try:
+        program()(prog_name="treadle")
+    except Stop as stop:
+        sys.stderr.write(f"treadle: {stop}\n")
+        sys.exit(stop.code)
+
+
+def program() -> Any:
+    """The whole program as one Typer command."""
+    import typer
+    from typer.core import TyperCommand, TyperGroup
+    from typer.main import get_command
+
+    class Program(TyperGroup):
+        """Lists the commands from the table and imports only the one that is called."""
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            name, found, rest = super().resolve_command(ctx, args)
+            return name, found and command_at(next(each for each in COMMANDS if each.name == name)), rest
+
+    def command_at(row: Command) -> Any:
+        module, _, name = row.place.partition(":")
+        found = getattr(import_module(module), name)
+        if not isinstance(found, typer.Typer):
+            app = typer.Typer(add_completion=False)
+            app.command(help=None if found.__doc__ else row.help)(found)
+            found = app
+        command = get_command(found)
+        command.name = row.name
+        return command
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"treadle {__version__}")
+            raise typer.Exit
+
+    app = typer.Typer(cls=Program, no_args_is_help=True)
+
+    @app.callback()
+    def treadle(
+        version: bool = typer.Option(
+            False, "--version", help="Print the version.", callback=show_version, is_eager=True
+        ),
+    ) -> None:
+        """Machines, agents and people pull work from one durable queue. Start with `treadle up`."""
+
+    group = get_command(app)
+    assert isinstance(group, Program)
+    for row in COMMANDS:
+        group.add_command(TyperCommand(name=row.name, help=row.help), row.name)
+    return group

@@ -1,0 +1,1 @@
+"""The faces: each is one public API, spoken to its unmodified clients; no face knows another."""

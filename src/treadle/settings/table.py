@@ -1,0 +1,126 @@
+"""The table behind the settings: one entry for each, with its three spellings, its rule in words and its default."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from . import Settings
+
+PREFIX = "TREADLE_"
+HOME = Path("~/.treadle")
+_USER_PASSWORD = re.compile(r"(?<=://)([^:/@]*):.+@")
+_NAMED_PASSWORD = re.compile(r"((?:ssl)?password=)[^&\s]*", re.IGNORECASE)
+
+
+class Entry(NamedTuple):
+    """What `treadle.settings` says about one setting. `section` is "" for those at the top of the file."""
+
+    section: str
+    key: str
+    type: Any
+    default: Any
+    meaning: str
+    rule: str
+    flag: str
+    also: str
+    secret: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}.{self.key}" if self.section else self.key
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.replace(".", "_").upper()
+
+    @property
+    def in_file(self) -> str:
+        return f"[{self.section}] {self.key}" if self.section else self.key
+
+    @property
+    def is_list(self) -> bool:
+        return get_origin(_bare(self.type)) is tuple
+
+    def shown(self, value: Any) -> Any:
+        """A value fit for people and for JSON."""
+        if self.secret:
+            return without_password(value)
+        return str(value) if isinstance(value, Path) else value
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """All settings by their dotted name, in the order of the lists."""
+    return {entry.name: entry for entry in _listed("", Settings)}
+
+
+def assembled(values: Mapping[str, Any]) -> Settings:
+    """The settings from values by dotted name, one for each entry."""
+    top: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for entry in entries().values():
+        (inner.setdefault(entry.section, {}) if entry.section else top)[entry.key] = values[entry.name]
+    kinds = get_type_hints(Settings)
+    return Settings(**top, **{section: kinds[section](**given) for section, given in inner.items()})
+
+
+def without_password(url: str) -> str:
+    """A URL fit to be shown: the passwords in it are three stars."""
+    return _NAMED_PASSWORD.sub(r"\1***", _USER_PASSWORD.sub(r"\1:***@", url))
+
+
+def nearest(name: str, *, as_variable: bool = False) -> str:
+    """The end of a sentence about a name that no setting has: the one it was perhaps meant to be."""
+    from difflib import get_close_matches
+
+    spelled = {entry.name.replace(".", "_"): entry for entry in entries().values()}
+    close = get_close_matches(name.replace(".", "_"), spelled, n=1)
+    if not close:
+        return "; `treadle settings` lists them all"
+    entry = spelled[close[0]]
+    return f"; did you mean {entry.variable if as_variable else entry.in_file}?"
+
+
+def _listed(section: str, kind: type[Struct]) -> Iterator[Entry]:
+    hints = get_type_hints(kind, include_extras=True)
+    for field in msgspec.structs.fields(kind):
+        hint = hints[field.name]
+        if isinstance(hint, type) and issubclass(hint, Struct):
+            yield from _listed(field.name, hint)
+            continue
+        metas = [meta for meta in hint.__metadata__ if isinstance(meta, Meta)]
+        extra: dict[str, Any] = {}
+        for meta in metas:
+            extra |= meta.extra or {}
+        yield Entry(
+            section,
+            field.name,
+            hint,
+            HOME if field.name == "home" else field.default,
+            metas[0].description or "",
+            extra["rule"] or _rule(_bare(hint), metas[0]),
+            extra["flag"],
+            extra["also"],
+            extra["secret"],
+        )
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _rule(bare: Any, limits: Meta) -> str:
+    """What finishes "must be …", from the type and its limits."""
+    if bare is bool:
+        return "true or false"
+    if get_origin(bare) is Literal:
+        return "one of " + ", ".join(get_args(bare))
+    if bare is int:
+        bounds = f"of at least {limits.ge}" if limits.le is None else f"from {limits.ge} to {limits.le}"
+        return f"a whole number {bounds}"
+    return "a list of texts" if get_origin(bare) is tuple else "a text"

@@ -1,0 +1,176 @@
+"""Calls that ride together, on the real SQLite store: who is answered what when one of them is at fault."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from treadle.adapters.store.sqlite import SqliteStore, open_sqlite
+from treadle.core import batching
+from treadle.core.batching import Batched
+from treadle.core.documents import Collection
+from treadle.core.errors import Conflict, FabricError, StoreUnavailable
+from treadle.core.ports import Tx
+
+stamps = Collection("stamp", int)
+"""What the verb under test writes: how often each word was stamped."""
+
+
+class Office:
+    """A set-based verb that stamps words, and remembers who rode together."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.rides: list[list[str]] = []
+        self.stamp = Batched[str, int](store, self.verb)
+
+    def verb(self, tx: Tx, words: Sequence[str]) -> Sequence[int | FabricError]:
+        self.rides.append(list(words))
+        outcomes: list[int | FabricError] = []
+        for word in words:
+            if word.startswith("refused"):
+                outcomes.append(Conflict(f"{word} is not for us"))
+                continue
+            found = stamps.get(tx, word)
+            stamps.put(tx, word, (found.value if found else 0) + 1)
+            outcomes.append(len(word))
+            if word.startswith("breaks"):
+                raise ZeroDivisionError(word)
+            if word.startswith("raises"):
+                raise Conflict(word)
+        return outcomes
+
+    async def stamped(self) -> dict[str, int]:
+        return await self.store.read(lambda tx: {stamp.key: stamp.value for stamp in stamps.page(tx, limit=1000)})
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """While inside, the store is in the middle of somebody else's transaction."""
+        go_on = threading.Event()
+        self.store.write(lambda tx: go_on.wait(30))
+        try:
+            yield
+        finally:
+            go_on.set()
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    store = await open_sqlite(tmp_path / "treadle.db")
+    yield Office(store)
+    await store.close()
+
+
+async def departed() -> None:
+    """One turn of the loop: calls made before have left for the store."""
+    await asyncio.sleep(0)
+
+
+async def test_calls_made_at_once_ride_together_and_are_answered_in_order(office: Office) -> None:
+    assert await asyncio.gather(*map(office.stamp, ["a", "bb", "ccc"])) == [1, 2, 3]
+    assert office.rides == [["a", "bb", "ccc"]]
+
+
+async def test_a_lone_call_waits_for_nobody(office: Office) -> None:
+    assert await office.stamp("alone") == 5
+    assert await office.stamp("again") == 5
+    assert office.rides == [["alone"], ["again"]]
+
+
+async def test_calls_that_arrive_while_a_ride_is_under_way_share_the_next(office: Office) -> None:
+    with office.busy():
+        first = office.stamp("first")
+        await departed()
+        later = [office.stamp(word) for word in ("x", "y", "z")]
+        await departed()
+    await asyncio.gather(first, *later)
+    assert office.rides == [["first"], ["x", "y", "z"]]
+
+
+async def test_a_ride_has_a_largest_size(office: Office) -> None:
+    words = [f"w{number}" for number in range(batching.LARGEST + 3)]
+    await asyncio.gather(*map(office.stamp, words))
+    assert [len(ride) for ride in office.rides] == [batching.LARGEST, 3]
+    assert await office.stamped() == dict.fromkeys(words, 1)
+
+
+async def test_a_refused_call_fails_alone(office: Office) -> None:
+    outcomes = await asyncio.gather(*map(office.stamp, ["a", "refused", "b"]), return_exceptions=True)
+    assert isinstance(outcomes[1], Conflict)
+    assert [outcomes[0], outcomes[2]] == [1, 1]
+    assert len(office.rides) == 1
+    assert await office.stamped() == {"a": 1, "b": 1}
+
+
+async def test_many_gives_each_outcome_in_its_place(office: Office) -> None:
+    first, refused, last = await office.stamp.many(["a", "refused", "bb"])
+    assert (first, last) == (1, 2)
+    assert isinstance(refused, Conflict)
+    assert await office.stamp.many([]) == []
+    with pytest.raises(ZeroDivisionError):
+        await office.stamp.many(["c", "breaks"])
+    assert await office.stamped() == {"a": 1, "bb": 1, "c": 1}
+
+
+async def test_what_breaks_unforeseen_breaks_alone_and_the_others_happen_once(office: Office) -> None:
+    words = ["a", "breaks", "b", "refused"]
+    outcomes = await asyncio.gather(*map(office.stamp, words), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [int, ZeroDivisionError, int, Conflict]
+    assert office.rides == [words, *([word] for word in words)]
+    assert await office.stamped() == {"a": 1, "b": 1}
+    assert await office.stamp("after") == 5
+
+
+async def test_a_lone_call_that_breaks_is_not_tried_again(office: Office) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await office.stamp("breaks")
+    assert office.rides == [["breaks"]]
+
+
+async def test_an_error_of_ours_that_the_verb_raises_is_everybodys(office: Office) -> None:
+    """A store that cannot take the ride says so once; trying each call again by itself would only press it harder."""
+    outcomes = await asyncio.gather(*map(office.stamp, ["a", "raises", "b"]), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Conflict] * 3
+    assert await office.stamped() == {}
+
+
+async def test_a_caller_that_left_before_departure_does_not_ride(office: Office) -> None:
+    with office.busy():
+        first = office.stamp("first")
+        await departed()
+        leaves, stays = office.stamp("leaves"), office.stamp("stays")
+        leaves.cancel()
+    assert (await first, await stays) == (5, 5)
+    assert office.rides == [["first"], ["stays"]]
+    assert await office.stamped() == {"first": 1, "stays": 1}
+
+
+async def test_a_caller_that_left_under_way_costs_the_others_nothing(office: Office) -> None:
+    with office.busy():
+        leaves, stays = office.stamp("leaves"), office.stamp("stays")
+        await departed()
+        leaves.cancel()
+    assert await stays == 5
+    assert office.rides == [["leaves", "stays"]]
+    assert await office.stamp("next") == 4
+
+
+async def test_when_all_have_left_the_next_caller_is_served(office: Office) -> None:
+    with office.busy():
+        first = office.stamp("first")
+        await departed()
+        for answer in [first, *(office.stamp(f"w{number}") for number in range(batching.LARGEST * 2))]:
+            answer.cancel()
+    assert await asyncio.wait_for(office.stamp("last"), 10) == 4
+    assert office.rides == [["first"], ["last"]]
+
+
+async def test_a_closed_store_refuses_every_caller(office: Office) -> None:
+    await office.store.close()
+    outcomes = await asyncio.gather(*map(office.stamp, ["a", "b"]), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 2
