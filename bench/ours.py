@@ -48,7 +48,7 @@ def at_depth(home: Path, cycles: int) -> Figures:
 
 
 def drain(tasks: int, store: str | None = None) -> Figures:
-    """One SDK worker process drains no-op tasks; the clock runs from its first claim to its last acknowledged finish."""
+    """One SDK worker process drains no-op tasks, from its first claim to its last acknowledged finish."""
     with treadle(store=store, core=None) as server:
         token, project, type = ready(server)
         body = {"tasks": [{"typeId": type, "variables": {"a": str(number)}} for number in range(1000)]}

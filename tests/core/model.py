@@ -7,30 +7,37 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from treadle.core.errors import Conflict, Duplicate, LeaseLost, NotFound, ProjectClosed, WrongState
-from treadle.core.tasks import Hold, OnLost
+from treadle.core.leases import Claim
+from treadle.core.submitting import NewTask
+from treadle.core.tasks import Hold
 
 
 @dataclass
-class Piece:
-    """One task as the model sees it."""
+class Kind:
+    """What the tasks of a type, or of none, get."""
 
-    id: str
-    project: str
-    name: str | None
-    type: str | None
+    max_retries: int
+    lease: int
+    unique: bool = False
+
+
+@dataclass(eq=False)
+class Piece:
+    """One task as the model sees it; `id` is empty until the fabric has given it one."""
+
+    asked: NewTask
+    kind: Kind
     variables: dict[str, Any]
-    priority: int
     not_before: int | None
     max_retries: int
-    on_lost: OnLost
-    lease: int
+    id: str = ""
     state: str = "queued"
     retries: int = 0
     fence: int = 0
     worker: str | None = None
     holder: str | None = None
     until: int | None = None
-    displaced: set[str] = field(default_factory=set)
+    displaced: set[str | None] = field(default_factory=set)
     finished: int | None = None
     tries: int = 0  # assignments that count, since a person last put it back
 
@@ -53,15 +60,21 @@ class Piece:
         self.retries += 1
         self.leave("queued" if again and self.retries <= self.max_retries else "failed", now)
 
+    def pass_to(self, holder: str | None) -> None:
+        if self.holder != holder:
+            self.displaced = (self.displaced | {self.holder}) - {holder, None}
+            self.holder = holder
+            self.fence += 1
+
 
 @dataclass
 class Pool:
-    """One project: whether it takes work, its tasks in creation order, and what its idempotency keys stand for."""
+    """One project: what its tasks get by type, its tasks in creation order, what its idempotency keys stand for."""
 
-    id: str
+    kinds: dict[str | None, Kind]
     open: bool = True
     pieces: list[Piece] = field(default_factory=list)
-    keys: dict[str, tuple[object, list[str]]] = field(default_factory=dict)
+    keys: dict[str, tuple[list[NewTask], list[Piece]]] = field(default_factory=dict)
 
 
 class Model:
@@ -70,77 +83,65 @@ class Model:
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
 
+    def pieces(self, *states: str) -> list[Piece]:
+        return [piece for pool in self.pools.values() for piece in pool.pieces if piece.state in states or not states]
+
     def piece(self, id: str) -> Piece:
-        for pool in self.pools.values():
-            for piece in pool.pieces:
-                if piece.id == id:
-                    return piece
+        for piece in self.pieces():
+            if piece.id == id:
+                return piece
         raise NotFound("Task", id)
 
-    def pool(self, id: str) -> Pool:
-        if id not in self.pools:
-            raise NotFound("Project", id)
-        if not self.pools[id].open:
+    def open_pool(self, project: str) -> Pool:
+        if not self.pools[project].open:
             raise ProjectClosed
-        return self.pools[id]
+        return self.pools[project]
 
-    def answered(self, project: str, key: str | None, asked: object) -> list[str] | None:
-        """The tasks that this idempotency key made, if it was used before."""
-        if key is None or project not in self.pools or key not in self.pools[project].keys:
-            return None
-        request, ids = self.pools[project].keys[key]
-        if request != asked:
-            raise Conflict
-        for id in ids:
-            self.piece(id)
-        return ids
-
-    def check_submit(self, project: str, new: Sequence[Piece], unique: set[str]) -> list[Piece]:
-        """What a submit gives: new pieces, or for types whose tasks are unique the piece that exists already."""
-        pool = self.pool(project)
+    def submit(self, project: str, asked: Sequence[NewTask], key: str | None) -> list[Piece]:
+        """A piece for each task asked for: a new one, or the one that is there already."""
+        if key in self.pools[project].keys:
+            request, made = self.pools[project].keys[key]
+            if request != asked:
+                raise Conflict
+            return [self.piece(piece.id) for piece in made]
+        pool = self.open_pool(project)
         given: list[Piece] = []
-        fresh: list[Piece] = []
-        for piece in new:
-            there = [*pool.pieces, *fresh]
-            live = [twin for twin in there if twin.state not in ("failed", "cancelled")]
-            same = [twin for twin in live if (twin.type, twin.variables) == (piece.type, piece.variables)]
-            if piece.type in unique and same:
-                given.append(same[0])
+        for new in asked:
+            kind = pool.kinds[new.type]
+            there = [*pool.pieces, *(piece for piece in given if piece not in pool.pieces)]
+            live = [piece for piece in there if piece.state not in ("failed", "cancelled")]
+            twins = [piece for piece in live if piece.kind is kind and piece.variables == new.variables]
+            if kind.unique and twins:
+                given.append(twins[0])
                 continue
-            if piece.name and any(other.name == piece.name for other in there):
+            if new.name and any(piece.asked.name == new.name for piece in there):
                 raise Duplicate
-            given.append(piece)
-            fresh.append(piece)
+            retries = kind.max_retries if new.max_retries is None else new.max_retries
+            given.append(Piece(new, kind, new.variables, new.not_before, retries))
+        pool.pieces += [piece for place, piece in enumerate(given) if not piece.id and piece not in given[:place]]
+        if key is not None:
+            pool.keys[key] = (list(asked), given)
         return given
 
     def sweep(self, project: str, now: int) -> list[str]:
-        swept = [
-            piece
-            for piece in self.pools[project].pieces
-            if piece.state == "running" and piece.until is not None and piece.until <= now
-        ]
+        swept = [piece for piece in self.pools[project].pieces if piece.until is not None and piece.until <= now]
         for piece in swept:
-            piece.tried(piece.on_lost == "requeue", now)
+            piece.tried(piece.asked.on_lost == "requeue", now)
         return [piece.id for piece in swept]
 
-    def claim(
-        self, project: str, worker: str, holder: str | None, count: int, resume: bool, lease: int | None, now: int
-    ) -> list[str]:
-        pool = self.pool(project)
-        self.sweep(project, now)
-        if resume:
+    def claim(self, call: Claim, now: int) -> list[str]:
+        pool = self.open_pool(call.project)
+        self.sweep(call.project, now)
+        if call.resume:
             for piece in pool.pieces:
-                if piece.state == "running" and piece.worker == worker:
-                    if piece.holder != holder:
-                        piece.displaced = (piece.displaced | {piece.holder or ""}) - {holder or "", ""}
-                        piece.holder = holder
-                        piece.fence += 1
+                if piece.worker == call.worker:
+                    piece.pass_to(call.holder)
                     return [piece.id]
         ripe = [piece for piece in pool.pieces if piece.state == "queued" and (piece.not_before or 0) <= now]
-        taken = sorted(ripe, key=lambda piece: -piece.priority)[:count]  # the sort is stable: then first created
+        taken = sorted(ripe, key=lambda piece: -piece.asked.priority)[: call.count]  # stable: then first created
         for piece in taken:
-            piece.state, piece.worker, piece.holder, piece.displaced = "running", worker, holder, set()
-            piece.until, piece.not_before = now + (lease or piece.lease), None
+            piece.state, piece.worker, piece.holder = "running", call.worker, call.holder
+            piece.until, piece.not_before = now + (call.lease or piece.kind.lease), None
             piece.fence += 1
             piece.tries += 1
         return [piece.id for piece in taken]
@@ -185,4 +186,5 @@ class Model:
     def delete(self, id: str) -> None:
         piece = self.piece(id)
         piece.must("queued", "succeeded", "failed", "cancelled")
-        self.pools[piece.project].pieces.remove(piece)
+        for pool in self.pools.values():
+            pool.pieces = [other for other in pool.pieces if other is not piece]

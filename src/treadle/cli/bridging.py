@@ -5,6 +5,8 @@ is started again, even elsewhere, is only away for a moment. The bridge's life i
 """
 
 import asyncio
+import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -30,6 +32,7 @@ PATH = "/mcp"
 TIMEOUT = 60.0
 PATIENCE = 2.0
 """Seconds that a request waits for a server that is not there: it may be starting again."""
+INTERRUPTED = 128 + signal.SIGINT
 R = TypeVar("R", bound=types.Result)
 Context = ServerRequestContext[Any, Any]
 
@@ -48,6 +51,8 @@ def serve(finder: Finder) -> None:
 
 
 async def _serve(finder: Finder) -> None:
+    # a thread that reads stdin cannot be called off, so a loop that ended in the ordinary way would wait for it
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, INTERRUPTED)
     async with Upstream(finder) as upstream:
         async with upstream.reached(mode="auto") as client:
             server, instructions = client.server_info, client.instructions

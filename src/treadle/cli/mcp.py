@@ -1,6 +1,5 @@
 """`treadle mcp`: the running server's MCP on stdin and stdout, for agents that start their MCP servers as children."""
 
-import sys
 from typing import Annotated
 
 from typer import Option
@@ -35,5 +34,3 @@ def mcp(
         raise Stop(f"{silent}; is it running? Start it with `treadle up`", 3) from None
     except Refusal as refused:
         raise Stop(str(refused)) from None
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -26,12 +26,14 @@ LONGEST_PAUSE = 5.0
 
 
 class HandingIn:
-    """Takes results one by one and hands them in together; `on_settled` is told what the server has taken or refused.
+    """Takes results one by one and hands them in together.
+
+    `on_settled` is told of each: True the task succeeded, False it failed, None the server took nothing of it.
 
     A result that the server cannot read is handed in as a failure in its place, and harms no other.
     """
 
-    def __init__(self, client: Client, on_settled: Callable[[Sequence[Hold]], None]) -> None:
+    def __init__(self, client: Client, on_settled: Callable[[Sequence[tuple[Hold, bool | None]]], None]) -> None:
         self._client, self._on_settled = client, on_settled
         self._waiting: list[tuple[Hold, bytes]] = []
         self._under_way = 0
@@ -104,10 +106,14 @@ class HandingIn:
                 return self._settle(batch, outcomes)
 
     def _settle(self, batch: list[tuple[Hold, bytes]], outcomes: Sequence[Standing | Refused]) -> None:
+        settled: list[tuple[Hold, bool | None]] = []
         for (hold, _), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Refused):
                 log.warning("the result of task %s was refused: %s", hold.task.id, outcome.message)
-        self._on_settled([hold for hold, _ in batch])
+                settled.append((hold, None))
+            else:
+                settled.append((hold, outcome.state == "succeeded"))
+        self._on_settled(settled)
 
     async def _apart(self, batch: list[tuple[Hold, bytes]], error: Refused) -> None:
         """Something in this batch cannot be read by the server: find out what."""
@@ -120,7 +126,7 @@ class HandingIn:
         told = hold.task.failed(f"The result was refused: {error.message}"[:LONGEST_ERROR], retry=False)
         if batch[0][1] == msgspec.json.encode(told):  # not even that; the lease will run out
             log.error("the failure of task %s was refused: %s", hold.task.id, error.message)
-            self._on_settled([hold])
+            self._on_settled([(hold, None)])
             return
         await self._send([(hold, msgspec.json.encode(told))])
 

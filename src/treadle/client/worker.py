@@ -67,6 +67,8 @@ class Worker:
     worked on at a time. A server that is away is waited for. When a lease is lost (or the task called off) the handler
     is cancelled; one that runs in a thread is left to end, and its result dropped.
 
+    `done`, `failed` and `lost` count tries, as the server has acknowledged them.
+
     With `drain` it ends by itself once nothing can be claimed; with `limit` after so many tasks. `stop()` (and SIGTERM,
     with `start`) ends it: tasks not begun go back, running ones have `grace` seconds, and then go back too.
     """
@@ -234,10 +236,6 @@ class Worker:
                 continue
             now = monotonic()
             self._appetite.took(now - began)
-            if ended.ok:
-                self.done += 1
-            else:
-                self.failed += 1
             self._home.add(hold, ended)
             if now - yielded > YIELD_SECONDS:
                 await asyncio.sleep(0)
@@ -276,8 +274,15 @@ class Worker:
             hand.cancel()
         self._changed.set()
 
-    def _settled(self, holds: Sequence[Hold]) -> None:
-        self._keeper.let_go(holds)
+    def _settled(self, settled: Sequence[tuple[Hold, bool | None]]) -> None:
+        for _, ok in settled:
+            if ok:
+                self.done += 1
+            elif ok is None:
+                self.lost += 1
+            else:
+                self.failed += 1
+        self._keeper.let_go([hold for hold, _ in settled])
         self._changed.set()
 
     # the end

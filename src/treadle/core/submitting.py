@@ -69,6 +69,7 @@ def submit(tx: Tx, calls: Sequence[Submit], now: int, ids: Ids) -> list[list[Out
     projects = tx.projects(list({call.project for call in calls}))
     repeated = _repeated(tx, calls, projects)
     again = _same_key_again(calls, projects)
+    known = _types(tx, calls, projects)
     outcomes: list[list[Outcome] | FabricError] = []
     drafted: dict[int, list[tuple[Task | FabricError, TaskType | None]]] = {}
     for place, call in enumerate(calls):
@@ -77,7 +78,7 @@ def submit(tx: Tx, calls: Sequence[Submit], now: int, ids: Ids) -> list[list[Out
         outcomes.append(repeated.get(place, refusal or []))
         if project is None or refusal or place in repeated or place in again:
             continue
-        types = tx.types_named(project.id, list({new.type for new in call.tasks if new.type}))
+        types = known[project.id]
         unknown = next((new.type for new in call.tasks if new.type and new.type not in types), None)
         if unknown is not None:
             outcomes[place] = NotFound("Task type", unknown)
@@ -101,6 +102,15 @@ def submit(tx: Tx, calls: Sequence[Submit], now: int, ids: Ids) -> list[list[Out
     for place in again:
         outcomes[place] = submit(tx, [calls[place]], now, ids)[0]
     return outcomes
+
+
+def _types(tx: Tx, calls: Sequence[Submit], projects: Mapping[str, Project]) -> dict[str, dict[str, TaskType]]:
+    """The types that the calls name, by project and by the word used for them; one statement for each project."""
+    asked: dict[str, set[str]] = {project.id: set() for project in projects.values()}
+    for call in calls:
+        if call.project in projects:
+            asked[projects[call.project].id].update(new.type for new in call.tasks if new.type)
+    return {project: tx.types_named(project, list(refs)) for project, refs in asked.items()}
 
 
 def _draft(

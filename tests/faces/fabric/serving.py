@@ -52,6 +52,9 @@ class Served:
             raise self._failed
 
     def stop(self) -> None:
+        """Stop cleanly; safe to call twice."""
+        if not self._thread.is_alive():
+            return
         self.loop.call_soon_threadsafe(self._listeners.stop)
         self._thread.join(20)
         assert not self._thread.is_alive()

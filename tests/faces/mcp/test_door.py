@@ -144,12 +144,17 @@ async def test_every_answer_has_the_headers_of_the_listener(wire: Wire) -> None:
         ({"host": "evil.example"}, 403),
         ({"origin": "https://evil.example"}, 403),
         ({"accept": "text/plain"}, 406),
-        ({"content_type": "text/plain"}, 400),
         ({"mcp_protocol_version": "1999-01-01"}, 400),
     ],
 )
 async def test_who_does_not_get_in(wire: Wire, headers: dict[str, str], status: int) -> None:
     assert (await wire.post("tools/list", **headers)).status_code == status
+
+
+async def test_what_is_not_json_is_refused_in_plain_words(wire: Wire) -> None:
+    answer = await wire.post("tools/list", content_type="text/plain")
+    assert (answer.status_code, answer.text) == (400, "Invalid Content-Type header")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
 async def test_nothing_is_pushed_so_there_is_no_stream_to_open(wire: Wire) -> None:
@@ -195,6 +200,24 @@ async def test_an_unknown_method_is_an_error_of_the_protocol(wire: Wire) -> None
 )
 async def test_every_refusal_has_one_shape(wire: Wire, tool: str, arguments: Any, error: str) -> None:
     assert await wire.call(tool, arguments) == {"success": False, "error": error}
+
+
+async def test_half_a_character_is_refused_in_either_era(wire: Wire) -> None:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": OPENING["clientInfo"],
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    body = {
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "echo", "arguments": {"word": "\ud800"}, "_meta": meta},
+    }  # fmt: skip
+    headers = JSON | {"authorization": "Bearer good", "mcp-method": "tools/call", "mcp-name": "echo"}
+    modern = await wire.http.post(
+        PATH, content=json.dumps(body), headers=headers | {"mcp-protocol-version": "2026-07-28"}
+    )  # fmt: skip
+    assert "not Unicode text" in modern.json()["result"]["content"][0]["text"]
+    assert (await wire.http.post(PATH, content=json.dumps(body), headers=headers)).status_code == 400
 
 
 async def test_the_sdk_is_not_imported_before_the_first_request() -> None:

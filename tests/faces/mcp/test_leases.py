@@ -35,6 +35,9 @@ class Agent:
         action = self._actions[name]
         return await action.perform(self._fabric, self._caller, msgspec.convert(arguments, action.params))
 
+    async def data(self, name: str, **arguments: Any) -> Any:
+        return (await self(name, **arguments)).data
+
 
 @pytest.fixture
 def clock() -> HandClock:
@@ -59,24 +62,24 @@ async def test_a_lease_that_ran_out_is_counted_and_put_back(fabric: Fabric, cloc
     agent = Agent(fabric, "one")
     await agent("get_next_task", projectId="looms", agentName="w1")
     clock.advance(61)
-    counts = (await agent("get_lease_stats", projectId="looms")).data.stats
+    counts = (await agent.data("get_lease_stats", projectId="looms")).stats
     assert (counts.totalRunningTasks, counts.expiredTasks) == (1, 1)
-    assert (await agent("peek_next_task", projectId="looms")).data.availableTasks == 2
-    assert (await agent("list_active_agents", projectId="looms")).data == []
-    swept = (await agent("cleanup_expired_leases", projectId="looms")).data
+    assert (await agent.data("peek_next_task", projectId="looms")).availableTasks == 2
+    assert await agent.data("list_active_agents", projectId="looms") == []
+    swept = await agent.data("cleanup_expired_leases", projectId="looms")
     assert (swept.reclaimedTasks, swept.cleanedAgents) == (1, 1)
-    assert (await agent("get_lease_stats", projectId="looms")).data.stats.tasksByStatus["queued"] == 2
+    assert (await agent.data("get_lease_stats", projectId="looms")).stats.tasksByStatus["queued"] == 2
 
 
 async def test_an_extension_is_added_to_the_end_of_the_lease(fabric: Fabric, clock: HandClock) -> None:
     agent = Agent(fabric, None)
-    task = (await agent("get_next_task", projectId="looms", agentName="w1")).data
+    task = await agent.data("get_next_task", projectId="looms", agentName="w1")
     clock.advance(30)
-    until = (await agent("extend_task_lease", taskId=task.id, extensionMinutes=1.5)).data.newExpiresAt
+    until = (await agent.data("extend_task_lease", taskId=task.id, extensionMinutes=1.5)).newExpiresAt
     held = await fabric.tasks.get(task.id)
     assert held.lease is not None
     assert held.lease.until == clock() + 2 * MINUTE
-    assert until == (await agent("get_task", taskId=task.id)).data.leaseExpiresAt
+    assert until == (await agent.data("get_task", taskId=task.id)).leaseExpiresAt
 
 
 async def test_names_are_remembered_by_conversation_and_for_a_week(fabric: Fabric, clock: HandClock) -> None:

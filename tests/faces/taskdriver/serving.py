@@ -1,4 +1,4 @@
-"""A real server for tests: the TaskDriver face on a free port of loopback, in a thread of its own, with a movable clock."""
+"""A real server for tests: the TaskDriver face on a free port, in a thread of its own, with a clock that tests move."""
 
 from __future__ import annotations
 

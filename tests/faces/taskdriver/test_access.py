@@ -1,4 +1,4 @@
-"""Who gets in: every route without a token, wrong tokens, keys, and the server with logins switched off (contract 3)."""
+"""Who gets in: every route without a token, wrong tokens, keys, and a server with logins switched off (contract 3)."""
 
 from __future__ import annotations
 

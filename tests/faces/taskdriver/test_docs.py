@@ -9,45 +9,31 @@ import pytest
 
 from tests.faces.taskdriver.serving import Api, Server
 
-CONTRACT = [
-    "",
-    "POST /api/auth/login",
-    "POST /api/auth/logout",
-    "GET /api/auth/session",
-    "PUT /api/auth/session",
-    "GET /api/projects",
-    "POST /api/projects",
-    "GET /api/projects/{projectId}",
-    "PUT /api/projects/{projectId}",
-    "DELETE /api/projects/{projectId}",
-    "GET /api/projects/{projectId}/stats",
-    "GET /api/projects/{projectId}/task-types",
-    "POST /api/projects/{projectId}/task-types",
-    "GET /api/task-types/{typeId}",
-    "PUT /api/task-types/{typeId}",
-    "DELETE /api/task-types/{typeId}",
-    "GET /api/projects/{projectId}/tasks",
-    "POST /api/projects/{projectId}/tasks",
-    "POST /api/projects/{projectId}/tasks/bulk",
-    "GET /api/tasks/{taskId}",
-    "PUT /api/tasks/{taskId}",
-    "DELETE /api/tasks/{taskId}",
-    "GET /api/projects/{projectId}/agents",
-    "GET /api/projects/{projectId}/peek-next-task",
-    "POST /api/agents/{agentName}/next-task",
-    "POST /api/tasks/{taskId}/complete",
-    "POST /api/tasks/{taskId}/fail",
-    "POST /api/tasks/{taskId}/extend-lease",
-    "POST /api/projects/{projectId}/cleanup-leases",
-    "GET /health",
-    "GET /metrics",
-    "GET /metrics/json",
-    "POST /api/projects/{projectId}/agents",
-    "GET /api/agents/{agentName}",
-    "PUT /api/agents/{agentName}",
-    "DELETE /api/agents/{agentName}",
-    "",
-][1:-1]
+CONTRACT = {
+    "/api/auth/login": "POST",
+    "/api/auth/logout": "POST",
+    "/api/auth/session": "GET PUT",
+    "/api/projects": "GET POST",
+    "/api/projects/{projectId}": "GET PUT DELETE",
+    "/api/projects/{projectId}/stats": "GET",
+    "/api/projects/{projectId}/task-types": "GET POST",
+    "/api/task-types/{typeId}": "GET PUT DELETE",
+    "/api/projects/{projectId}/tasks": "GET POST",
+    "/api/projects/{projectId}/tasks/bulk": "POST",
+    "/api/tasks/{taskId}": "GET PUT DELETE",
+    "/api/projects/{projectId}/agents": "GET POST",
+    "/api/projects/{projectId}/peek-next-task": "GET",
+    "/api/agents/{agentName}/next-task": "POST",
+    "/api/tasks/{taskId}/complete": "POST",
+    "/api/tasks/{taskId}/fail": "POST",
+    "/api/tasks/{taskId}/extend-lease": "POST",
+    "/api/projects/{projectId}/cleanup-leases": "POST",
+    "/api/agents/{agentName}": "GET PUT DELETE",
+    "/health": "GET",
+    "/metrics": "GET",
+    "/metrics/json": "GET",
+}
+"""Contract section 5, with the routes left over from older versions."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +44,8 @@ def document(server: Server) -> dict[str, Any]:
 
 def test_the_document_lists_the_contracts_routes_and_no_other(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
-    listed = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
-    assert listed == set(CONTRACT)
+    listed = {path: {method.upper() for method in methods} for path, methods in document["paths"].items()}
+    assert listed == {path: set(methods.split()) for path, methods in CONTRACT.items()}
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

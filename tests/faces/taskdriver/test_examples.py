@@ -62,7 +62,7 @@ def test_the_smoke_sequence(api: Api) -> None:
             elif name == "attempts":
                 assert len(data["task"]["attempts"]) == wanted, where
             elif name == "same":
-                assert data["task"]["id"] == known["K"] and data["task"]["leaseExpiresAt"] == lease, where
+                assert (data["task"]["id"], data["task"]["leaseExpiresAt"]) == (known["K"], lease), where
             else:
                 found: Any = data
                 for part in name.split("."):

@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 from msgspec import UNSET
 
 from treadle.core.actions import Action, Answer, Caller, Prompt, by_name
-from treadle.core.errors import FabricError, Fault, Invalid, NotFound, StoreUnavailable
+from treadle.core.errors import FabricError, Fault, Invalid, Malformed, NotFound, StoreUnavailable
 from treadle.core.fabric import Fabric
 from treadle.web.binding import Body
 from treadle.web.call import Call, Reply
@@ -52,7 +52,7 @@ class Server:
 
     async def answer(self, call: Call, body: bytes, caller: Caller) -> Reply:
         """The SDK's answer to one HTTP request, whole: in JSON mode it streams nothing."""
-        reply = Reply()
+        reply = Reply(media_type=b"text/plain; charset=utf-8")
         chunks: list[bytes] = []
         unread = [body]
 
@@ -113,7 +113,11 @@ class Server:
         wanted = arguments.pop("format", "json")
         if wanted not in FORMATS:
             raise Invalid(Fault("format", f'"format" must be one of [{", ".join(FORMATS)}]', wanted))
-        params = self._readers[name].json(msgspec.json.encode(arguments))
+        try:
+            raw = msgspec.json.encode(arguments)
+        except ValueError as error:  # half of a surrogate pair, which a lax reader of JSON lets through
+            raise Malformed("The arguments are not Unicode text") from error
+        params = self._readers[name].json(raw)
         return await action.perform(self._fabric, caller, params)
 
     async def _list_prompts(self, _: Context, __: types.PaginatedRequestParams | None) -> types.ListPromptsResult:

@@ -11,6 +11,7 @@ from treadle.faces.taskdriver import wire
 from treadle.faces.taskdriver.spelling import FACE, instant
 from treadle.web.call import Call, Reply, json_reply
 from treadle.web.log import Log
+from treadle.web.refusals import Stopping
 
 TABLE: dict[type[FabricError], tuple[int, str]] = {
     errors.Invalid: (422, "validation"),
@@ -57,7 +58,7 @@ def speller(clock: Clock, heard: Callable[[Call, str], None], log: Log) -> Calla
     def spell(error: Exception, call: Call) -> Reply:
         status, kind = row_of(error)
         heard(call, kind)
-        if status == 503:
+        if status == 503 and not isinstance(error, Stopping):
             log.warning("store unavailable", error=str(error), correlationId=call.correlation, face=FACE)
         rows = (
             [wire.Row(fault.field, fault.message, fault.value) for fault in error.faults]

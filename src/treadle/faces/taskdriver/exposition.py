@@ -46,6 +46,7 @@ class Families:
         yield _histogram(
             "task_duration_seconds", "From claim to the end, of tasks ended here", (), [((), meter.task_seconds)]
         )
+        yield _counter("agent_operations", "What agents asked of the queue", ("operation",), _operations(meter))
         yield _gauge("leases_active", "Leases that were not ended or swept", standing.running)
         yield _gauge("agents_connected", "Agents with a live lease", standing.agents)
 
@@ -84,6 +85,12 @@ def _requests(meter: Meter) -> Iterator[Metric]:
         ("method", "path", "status"),
         [((method, path, str(status)), histogram) for (method, path, status), histogram in meter.requests.items()],
     )
+
+
+def _operations(meter: Meter) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The queue operations, each by the last word of its address."""
+    for (_, path), count in sorted(meter.counts(QUEUE).items()):
+        yield (path.rpartition("/")[2],), count
 
 
 def _single(rows: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str, ...], int]]:

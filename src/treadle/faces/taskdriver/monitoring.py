@@ -5,11 +5,11 @@ import os
 import platform
 import sys
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from treadle import __version__
 from treadle.core.access import PUBLIC
-from treadle.core.catalogue import Overview
 from treadle.core.clock import SECOND
 from treadle.core.errors import FabricError
 from treadle.core.fabric import Fabric
@@ -23,6 +23,7 @@ from treadle.web.routes import Route
 if TYPE_CHECKING:
     from treadle.faces.taskdriver.exposition import Families, Standing
 
+EXPOSITION = "treadle.faces.taskdriver.exposition"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 HEALTH_SECONDS = 5.0
 """How long the store may take to answer before it counts as unhealthy."""
@@ -78,15 +79,15 @@ class Monitoring:
         return json_reply(told, 200 if error is None else 503)
 
     async def metrics(self, call: Call) -> Reply:
+        families = await self._families()
         from prometheus_client import generate_latest
 
-        families = await self._families()
         return Reply(body=generate_latest(families), media_type=TEXT)
 
     async def json(self, call: Call) -> Reply:
+        families = await self._families()
         from treadle.faces.taskdriver.exposition import flat
 
-        families = await self._families()
         told = flat(families)
         count, good, mean = self._meter.totals()
         data = wire.JsonMetrics(
@@ -110,6 +111,7 @@ class Monitoring:
     async def _families(self) -> "Families":
         """All numbers of this moment. Whoever asks while the store is being asked shares the answer: nobody needs a
         credential here, so asking often must not cost more."""
+        await asyncio.to_thread(import_module, EXPOSITION)  # a tenth of a second, the first time
         from treadle.faces.taskdriver.exposition import Families
 
         if self._looking is None or self._looking.done():
@@ -119,9 +121,10 @@ class Monitoring:
     async def _standing(self) -> "Standing":
         from treadle.faces.taskdriver.exposition import Standing
 
-        found: list[Overview] = []
-        while page := await self._fabric.projects.page(None, PAGE, len(found)):
-            found += page
+        found = page = await self._fabric.projects.page(None, PAGE)
+        while len(page) == PAGE:
+            page = await self._fabric.projects.page(None, PAGE, len(found))
+            found = [*found, *page]
         busy = [each for each in found if each.tally.running]
         activities = [await self._fabric.projects.activity(each.project.id) for each in busy]
         return Standing(

@@ -75,7 +75,13 @@ class CreateProject(Asked):
 
 
 class ListProjects(Asked):
-    status: Annotated[Literal["active", "closed", "all"], said("Which projects to show")] | UnsetType = UNSET
+    status: (
+        Annotated[
+            Literal["active", "closed", "all"],
+            said("Which projects to show", extra_json_schema={"default": "active"}),
+        ]
+        | UnsetType
+    ) = UNSET
     includeClosed: Annotated[bool, said("Show closed projects too")] = False
     limit: AtMost = 100
     offset: First = 0
