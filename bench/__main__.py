@@ -67,7 +67,8 @@ def http(count: int, most: int) -> list[Row]:
     return [
         Row("claim + complete over HTTP, 16 workers, cycles/s", f"{mine['cycles_per_s']:,.0f}",
             f"minimal server {compare(mine['cycles_per_s'], limit.get('drain_per_s'))}; "
-            f"{mine['cycles_per_s'] / TASKDRIVER_PER_S:,.0f} x the published TaskDriver at its best", "≥ 2,500; ≥ 100 x"),
+            f"{mine['cycles_per_s'] / TASKDRIVER_PER_S:,.0f} x the published TaskDriver at its best",
+            "≥ 2,500; ≥ 100 x"),
         Row("… p99, ms", f"{mine['cycle_p99_ms']:.1f}", "", ""),
         Row("create over HTTP, 16 clients, tasks/s", f"{mine['create_per_s']:,.0f}",
             f"minimal server {compare(mine['create_per_s'], limit.get('enqueue_per_s'))}", "≥ 5,000"),
@@ -126,9 +127,11 @@ def rest(count: int, most: int) -> list[Row]:
     with ours.filled(0, finished=most) as home:
         fresh, old = in_turn(count, ours.at_rest, lambda: ours.at_rest(home))
     return [
-        Row("idle server, MB resident", f"{fresh['idle_mb']:.0f}", f"with {most:,} finished: {old['idle_mb']:.0f}", "≤ 90"),
+        Row("idle server, MB resident", f"{fresh['idle_mb']:.0f}",
+            f"with {most:,} finished: {old['idle_mb']:.0f}", "≤ 90"),
         Row("idle server, % of a core", f"{fresh['idle_cpu_percent']:.2f}", f"{old['idle_cpu_percent']:.2f}", "≤ 0.5"),
-        Row("start to ready, s", f"{fresh['ready_s']:.2f}", f"with {most:,} finished: {old['ready_s']:.2f}", "≤ 1.5; ≤ 2"),
+        Row("start to ready, s", f"{fresh['ready_s']:.2f}",
+            f"with {most:,} finished: {old['ready_s']:.2f}", "≤ 1.5; ≤ 2"),
     ]  # fmt: skip
 
 
@@ -161,7 +164,8 @@ def as_table(rows: list[Row]) -> str:
     revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     lines = [
         f"Run on {date.today()} at {revision.stdout.strip() or 'no revision'}: {os.cpu_count()} cores, "
-        f'Linux {platform.release()}, CPython {platform.python_version()}; `make bench ARGS="{" ".join(sys.argv[1:])}"`.',
+        f"Linux {platform.release()}, CPython {platform.python_version()}; "
+        f'`make bench ARGS="{" ".join(sys.argv[1:])}"`.',
         "",
         "| what | Treadle | beside it, in the same run | target |",
         "|---|---|---|---|",

@@ -20,7 +20,9 @@ from treadle.core.ids import new_id
 from treadle.core.ports import Store
 from treadle.core.projects import Policy
 from treadle.faces import fabric as fabric_face
-from treadle.faces import taskdriver
+from treadle.faces import mcp, taskdriver
+from treadle.faces.taskdriver.prompts import INSTRUCTIONS, PROMPTS
+from treadle.faces.taskdriver.tools import tools
 from treadle.home import Home, Unusable
 from treadle.settings import FACES, Settings
 from treadle.signals import stop_signals
@@ -154,6 +156,7 @@ def faces(
     """The faces that listen, each told what is set for it; `urls` says where all of them are, once they are open."""
     hosts = (*settings.hosts, *(address.host for address in addresses.values()))
     own = settings.taskdriver
+    about = mcp.About("taskdriver-mcp", "Treadle", __version__, INSTRUCTIONS)
     makers: dict[str, Callable[[], App]] = {
         taskdriver.NAME: lambda: taskdriver.make(
             fabric,
@@ -179,6 +182,7 @@ def faces(
                 cors_origins=settings.fabric.cors_origins,
             ),
             log=log,
+            routes=mcp.routes(fabric, tools(fabric.clock, policy(settings)), PROMPTS, about),
         ),
     }
     return [Face(name, makers[name](), address) for name, address in addresses.items()]

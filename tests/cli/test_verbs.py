@@ -16,6 +16,7 @@ from tests.faces.fabric.serving import VERSION, Served, served
 from treadle.cli import Stop
 from treadle.cli.printing import visible
 from treadle.cli.submitting import moment, variable
+from treadle.client import Worker
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +121,7 @@ def test_a_submit_may_wait_for_its_result(treadle: Terminal, server: Served, pro
     assert "is still queued" in said.out
 
     def work() -> None:
-        treadle_client.Worker(project, lambda task: task.instructions, limit=2, home=server.home).start()
-
-    import treadle.client as treadle_client
+        Worker(project, lambda task: task.instructions, limit=2, home=server.home).start()
 
     worker = threading.Thread(target=work)
     worker.start()
@@ -179,8 +178,6 @@ def test_watching_a_task_to_its_end(treadle: Terminal, server: Served, project: 
 
 
 def _work_once(project: str, server: Served) -> None:
-    from treadle.client import Worker
-
     Worker(project, lambda _: "done", limit=1, home=server.home).start()
 
 
@@ -225,8 +222,14 @@ def test_a_wrong_key_is_one_line(treadle: Terminal, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("typed", "read"),
-    [("a=b", ("a", "b")), ("a=", ("a", "")), ("a:=3", ("a", 3)), ('a:={"b":[]}', ("a", {"b": []})), ("a=b=c\nd", ("a", "b=c\nd"))],
-)  # fmt: skip
+    [
+        ("a=b", ("a", "b")),
+        ("a=", ("a", "")),
+        ("a:=3", ("a", 3)),
+        ('a:={"b":[]}', ("a", {"b": []})),
+        ("a=b=c\nd", ("a", "b=c\nd")),
+    ],
+)
 def test_variables_as_typed(typed: str, read: tuple[str, object]) -> None:
     assert variable(typed) == read
 

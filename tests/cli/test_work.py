@@ -116,8 +116,19 @@ def begun(pids: Path) -> list[int]:
     return [int(pid) for pid in pids.read_text().split()]
 
 
-def gone(pids: list[int]) -> bool:
-    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+def await_end(pids: list[int]) -> None:
+    """Waits until none of these runs; a kill takes effect in its own time."""
+    deadline = time.monotonic() + 20
+    while any(runs(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -131,7 +142,7 @@ def test_a_stopped_worker_ends_its_runs_and_gives_their_tasks_back(
         assert working.wait(20) == 0, working.stderr
         assert working.stderr is not None
         assert working.stderr.read().startswith(f"gave back  {task.id}")
-    assert gone(pids)
+    await_end(pids)
     after = client.task(task.id)
     assert (after.state, after.retries, [attempt.state for attempt in after.attempts]) == ("queued", 0, ["released"])
 
@@ -143,10 +154,7 @@ def test_a_task_called_off_ends_its_whole_process_group(
     with worker(server, project, sys.executable, "-c", STUBBORN, str(tmp_path / "pids")) as working:
         pids = begun(tmp_path / "pids")
         client.cancel(task.id)
-        deadline = time.monotonic() + 20
-        while not gone(pids):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        await_end(pids)
         working.terminate()
         assert working.wait(20) == 0
     assert client.task(task.id).state == "cancelled"
@@ -161,7 +169,7 @@ def run(*command: str) -> Any:
 
 def test_what_a_run_leaves_behind_ends_with_it() -> None:
     done = run("sh", "-c", "sleep 1000 & echo $!")
-    assert gone([int(done.output)])
+    await_end([int(done.output)])
 
 
 def test_a_run_need_not_read_its_task() -> None:

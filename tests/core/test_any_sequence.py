@@ -108,7 +108,7 @@ class AnySequence(RuleBasedStateMachine):
 
     def open(self) -> None:
         # What a power loss leaves is another test's subject; without waiting for the disk this one sees more.
-        with patch.object(sqlite, "DURABLE", sqlite.DURABLE.replace("synchronous = FULL", "synchronous = OFF")):
+        with patch.object(sqlite, "DURABLE", sqlite.DURABLE + "PRAGMA synchronous = OFF;"):
             self.store = self.run(open_sqlite(Path(self.folder.name, "treadle.db")))
         self.fabric = Fabric(self.store, LocalBus(), self.clock, self.ids, report=lambda name, error: None)
 

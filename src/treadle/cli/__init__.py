@@ -23,6 +23,7 @@ COMMANDS = (
     Command("types", "treadle.cli.types:app", "Task types: templates and their policies."),
     Command("tasks", "treadle.cli.tasks:app", "Tasks: submit, list, show, cancel, requeue, delete, watch."),
     Command("work", "treadle.cli.work:app", "Work on tasks with a command."),
+    Command("mcp", "treadle.cli.mcp:mcp", "Speak MCP on stdin and stdout, for agents on this machine."),
     Command("settings", "treadle.cli.settings:settings", "Show every setting, where it comes from and what it means."),
 )
 

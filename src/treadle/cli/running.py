@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -18,7 +19,6 @@ LONGEST_VALUE, MOST_VALUES = 32_000, 256_000
 """Bytes of one variable, and of all, that go into the environment; the others are on stdin only."""
 TERM_SECONDS = 5.0
 EOF_SECONDS = 1.0
-CHUNK = 65_536
 
 
 class Runs:
@@ -33,32 +33,61 @@ class Runs:
 
     async def __call__(self, task: Task) -> Done:
         """Completes with stdout, or raises Fail with stderr; the exit code is among the outputs."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment(task, os.environ),
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        out, err = Kept(), Kept()
-        flows = [
-            asyncio.create_task(feed(process.stdin, msgspec.json.encode(task) + b"\n")),
-            asyncio.create_task(drain(process.stdout, out)),
-            asyncio.create_task(drain(process.stderr, err)),
-        ]
+        with tempfile.TemporaryFile() as stdin:  # a file: a command need not read its task, and nothing has to be fed
+            stdin.write(msgspec.json.encode(task) + b"\n")
+            stdin.seek(0)
+            transport, run = await asyncio.get_running_loop().subprocess_exec(
+                _Run, *self._command, stdin=stdin, env=environment(task, os.environ), start_new_session=True
+            )
         try:
-            code = await process.wait()
-            await asyncio.wait(flows, timeout=EOF_SECONDS)
+            await run.exited.wait()
+            await within(EOF_SECONDS, run.silent)
         finally:
-            await end(process)
-            for flow in flows:
-                flow.cancel()
-            await asyncio.gather(*flows, return_exceptions=True)
-        return outcome(code, out.text(), err.text())
+            await end(transport.get_pid(), run)
+            transport.close()
+        code = transport.get_returncode()
+        assert code is not None
+        return outcome(code, run.out.text(), run.err.text())
+
+
+class _Run(asyncio.SubprocessProtocol):
+    """One run: what it printed, whether the command has ended, and whether nobody can print any more."""
+
+    def __init__(self) -> None:
+        self.out, self.err = Kept(), Kept()
+        self.exited, self.silent = asyncio.Event(), asyncio.Event()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        (self.out if fd == 1 else self.err).add(data)
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.silent.set()
+
+
+async def within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for the event, at most so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def end(group: int, run: _Run) -> None:
+    """End whatever is left of the process group; returns when the command itself is gone."""
+    try:
+        if not run.exited.is_set():
+            tell(group, signal.SIGTERM)
+            await within(TERM_SECONDS, run.exited)
+    finally:
+        tell(group, signal.SIGKILL)  # also the children that outlived the command
+        await run.exited.wait()
+
+
+def tell(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 def outcome(code: int, out: str, err: str) -> Done:
@@ -117,32 +146,3 @@ class Kept:
         gap = f"\n[{self._dropped} bytes left out]\n".encode() if self._dropped else b""
         kept = bytes(self._head) + gap + bytes(self._tail)
         return kept.decode(errors="replace").replace("\0", "\ufffd")
-
-
-async def drain(stream: asyncio.StreamReader, kept: Kept) -> None:
-    while chunk := await stream.read(CHUNK):
-        kept.add(chunk)
-
-
-async def feed(stdin: asyncio.StreamWriter, data: bytes) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # a command need not read its task
-        stdin.write(data)
-        await stdin.drain()
-        stdin.close()
-        await stdin.wait_closed()
-
-
-async def end(process: asyncio.subprocess.Process) -> None:
-    """End whatever is left of the process group; returns when the command itself is gone."""
-    running = process.returncode is None
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM if running else signal.SIGKILL)
-    if not running:
-        return
-    waiting = asyncio.ensure_future(process.wait())
-    try:
-        await asyncio.wait((waiting,), timeout=TERM_SECONDS)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # also for children that outlived the command
-        await waiting

@@ -15,7 +15,6 @@ from .printing import json_line, note
 from .running import Runs
 from .speaking import DEFAULT_PROJECT, FAILED, USAGE, Home, Json, Project, Server, speak, stop
 
-
 app = Typer(add_completion=False)
 
 

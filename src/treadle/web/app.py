@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from os import urandom
+from uuid import uuid4
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -46,12 +46,6 @@ class _Readers(NamedTuple):
     body: Body | None
 
 
-def new_correlation() -> str:
-    """A random UUID (version 4), written out by hand: this runs for every request."""
-    digits = urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
 class App:
     """An ASGI application made of routes.
 
@@ -82,7 +76,7 @@ class App:
         docs: str | None = None,
         body_limit: int = BODY_LIMIT,
         clock: Callable[[], float] = time.time,
-        correlate: Callable[[], str] = new_correlation,
+        correlate: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         self.name = name
         self.spec = spec

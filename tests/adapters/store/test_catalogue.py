@@ -45,7 +45,8 @@ async def test_names_are_taken_once(replica: Replica) -> None:
 
 async def test_an_id_wins_over_a_name(replica: Replica) -> None:
     looms = await replica.project("looms")
-    await replica.project(looms.id)  # somebody named their project like another's id
+    like_it = Project(id="other", name=looms.id, created=1, updated=1)
+    await replica.store.write(lambda tx: tx.insert_project(like_it))
     assert (await replica.fabric.projects.get(looms.id)).project.name == "looms"
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import httpx2
 import msgspec
+import uvloop
 
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.sqlite import open_sqlite
@@ -71,9 +72,9 @@ class Server:
         self.http = httpx2.Client(base_url=self.url, timeout=20)
 
     def stop(self) -> None:
-        self.http.close()
         self._loop.call_soon_threadsafe(self._listeners.stop)
         self._thread.join(20)
+        self.http.close()
         assert not self._thread.is_alive()
         assert self._failed is None
         assert self.reports == []
@@ -93,11 +94,16 @@ class Server:
             self.app.log.flush()
 
         asyncio.run_coroutine_threadsafe(flushed(), self._loop).result(20)
+        return self.lines()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What was written to the log."""
         return [msgspec.json.decode(line) for line in b"".join(self._log).splitlines()]
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
         except BaseException as error:  # noqa: BLE001 - it is raised in the test's thread
             self._failed = error
         self._up.set()

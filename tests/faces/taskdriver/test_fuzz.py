@@ -1,4 +1,4 @@
-"""Every route fuzzed from its own OpenAPI document: no 500, no hang, and no answer that the document does not promise."""
+"""Every route fuzzed from its own OpenAPI document: no 500, no hang, no answer that the document does not promise."""
 
 from __future__ import annotations
 

@@ -104,6 +104,10 @@ def test_what_the_store_holds_is_told_as_it_is(tmp_path_factory: pytest.TempPath
         api.data("POST", f"/api/tasks/{api.next()['id']}/complete", {"result": "r"})
         api.data("POST", f"/api/tasks/{api.next()['id']}/fail", {"error": "e"})
         api.next()
+        operations = metrics(server)["taskdriver_agent_operations_total"]
+        assert operations == {
+            (("operation", "next-task"),): 3, (("operation", "complete"),): 1, (("operation", "fail"),): 1,
+        }  # fmt: skip
         found = {name: series.get((), None) for name, series in metrics(server).items()}
         told = {
             "sessions_active": 1, "sessions_created_total": 1, "projects_active": 1, "tasks_total": 4,

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.faces.taskdriver.serving import ROOT, Api, Server
+from tests.faces.taskdriver.serving import ROOT, Api, Server, served
 from treadle.core.ids import new_id
 from treadle.core.leases import Claim, Release
 from treadle.core.tasks import Hold
@@ -110,6 +110,20 @@ class TestWaiting:
         answer = api.ask("POST", "/api/agents/w1/next-task?wait=0.05", {})
         assert answer.status_code == 200
         assert answer.json()["data"] == {"task": None, "agentName": "w1"}
+
+    def test_a_server_that_stops_says_so(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        answers: list[httpx2.Response] = []
+        with served(tmp_path_factory.mktemp("stopping")) as server:
+            api = Api(server)
+            asking = lambda: answers.append(api.ask("POST", "/api/agents/w1/next-task?wait=30", {}))  # noqa: E731
+            waiting = threading.Thread(target=asking)
+            waiting.start()
+            while server.app.meter.in_flight == 0:
+                threading.Event().wait(0.01)
+        waiting.join(10)
+        assert answers[0].status_code == 503
+        assert "stopping" in answers[0].json()["error"]
+        assert all(line["level"] == "info" or line.get("status") == 503 for line in server.lines())
 
     @pytest.mark.parametrize("wait", ["-1", "61", "x", ""])
     def test_it_has_bounds(self, api: Api, wait: str) -> None:

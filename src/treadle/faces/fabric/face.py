@@ -2,7 +2,7 @@
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -46,8 +46,8 @@ class Options(Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] = ()
 
 
-def make(fabric: Fabric, options: Options, *, log: Log) -> App:
-    """The application that speaks the native API."""
+def make(fabric: Fabric, options: Options, *, log: Log, routes: Sequence[Route] = ()) -> App:
+    """The application that speaks the native API; `routes` are further rows that live at its address."""
     server = _Server(fabric, options)
     return App(
         name=NAME,
@@ -57,11 +57,13 @@ def make(fabric: Fabric, options: Options, *, log: Log) -> App:
             *Tasks(fabric).routes(),
             *Leases(fabric).routes(),
             *Events(fabric).routes(),
+            *routes,
         ],
         spell=spell,
         authenticate=_Door(fabric, options).authenticate,
         admission=Admission(hosts=options.hosts, origins=options.cors_origins),
         log=log,
+        correlate=fabric.ids,
         rate=RateLimit(options.rate_limit) if options.rate_limit else None,
         counts=counts,
         spec=Spec(

@@ -92,6 +92,7 @@ def make(fabric: Fabric, options: Options, log: Log) -> TaskDriver:
         authenticate=sessions.authenticate,
         admission=Admission(hosts=options.hosts, origins=options.cors_origins),
         log=log,
+        correlate=fabric.ids,
         rate=RateLimit(options.rate_limit),
         counts=_counts,
         on_done=meter.done,

@@ -7,6 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from treadle.faces.taskdriver.metrics import Histogram, Meter
 
+OPERATIONS = frozenset({"next-task", "peek-next-task", "complete", "fail", "extend-lease", "cleanup-leases"})
+
 
 class Standing(Struct, frozen=True):
     """What the store holds at the moment of asking, over all projects."""
@@ -75,10 +77,7 @@ def flat(families: Families) -> Flat:
 
 
 def _requests(meter: Meter) -> Iterator[Metric]:
-    totals: dict[tuple[str, str], int] = {}
-    for (method, path, _), histogram in meter.requests.items():
-        totals[method, path] = totals.get((method, path), 0) + histogram.count
-    yield _counter("http_requests", "Requests answered", ("method", "path"), totals.items())
+    yield _counter("http_requests", "Requests answered", ("method", "path"), _places(meter).items())
     yield _histogram(
         "http_request_duration_seconds",
         "Seconds to the answer",
@@ -89,8 +88,18 @@ def _requests(meter: Meter) -> Iterator[Metric]:
 
 def _operations(meter: Meter) -> Iterator[tuple[tuple[str, ...], int]]:
     """The queue operations, each by the last word of its address."""
-    for (_, path), count in sorted(meter.counts(QUEUE).items()):
-        yield (path.rpartition("/")[2],), count
+    for (_, path), count in _places(meter).items():
+        operation = path.rpartition("/")[2]
+        if operation in OPERATIONS:
+            yield (operation,), count
+
+
+def _places(meter: Meter) -> dict[tuple[str, str], int]:
+    """Requests by method and path, whatever their status."""
+    totals: dict[tuple[str, str], int] = {}
+    for (method, path, _), histogram in meter.requests.items():
+        totals[method, path] = totals.get((method, path), 0) + histogram.count
+    return totals
 
 
 def _single(rows: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str, ...], int]]:
