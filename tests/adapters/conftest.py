@@ -45,12 +45,18 @@ def postgres_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def fresh_url(postgres_url: str) -> Iterator[str]:
-    """The URL of an empty schema."""
+def schema(postgres_url: str) -> Iterator[str]:
+    """The name of a schema that is not there yet; it is also what the store's connections call themselves."""
     name = f"treadle_{secrets.token_hex(6)}"
-    yield in_schema(postgres_url, name)
+    yield name
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
+
+
+@pytest.fixture
+def fresh_url(postgres_url: str, schema: str) -> str:
+    """The URL of an empty schema."""
+    return in_schema(postgres_url, schema)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
@@ -90,4 +96,5 @@ async def replicas(fresh_url: str) -> AsyncIterator[tuple[Replica, Replica]]:
 
 
 def in_schema(url: str, name: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}options={quote(f'-csearch_path={name}')}"
+    """The URL with that schema for everything, under which the connections also take its name."""
+    return f"{url}{'&' if '?' in url else '?'}application_name={name}&options={quote(f'-csearch_path={name}')}"

@@ -42,7 +42,9 @@ class Replica:
         assert all(isinstance(task, Task) for task in made), made
         return [task for task in made if isinstance(task, Task)]
 
-    async def claim(self, project: Project, worker: str = "w", *, count: int = 1, lease: int | None = None) -> list[Task]:
+    async def claim(
+        self, project: Project, worker: str = "w", *, count: int = 1, lease: int | None = None
+    ) -> list[Task]:
         return await self.fabric.tasks.claim(Claim(project=project.id, worker=worker, count=count, lease=lease))
 
     async def resume(self, project: Project, worker: str, holder: str) -> Task | None:

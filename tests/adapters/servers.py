@@ -46,7 +46,9 @@ class OwnPostgres:
             self._data.mkdir(mode=0o700)
             if self._identity:
                 os.chown(self._data, self._identity["user"], self._identity["group"])
-            self._run("initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "-N")
+            self._run(
+                "initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "-N"
+            )
             self.port = _free_port()
             self.start()
         except BaseException:
@@ -62,7 +64,7 @@ class OwnPostgres:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Returns when connections are accepted."""
+        """Returns when connections are accepted. The server dies with the thread that calls this: call it from the main one."""
         libc = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may be
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
@@ -71,7 +73,7 @@ class OwnPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=lambda: libc.prctl(1, signal.SIGQUIT),  # noqa: PLW1509 - it dies with us; takes no lock
+                preexec_fn=lambda: libc.prctl(1, signal.SIGQUIT),  # noqa: PLW1509 - one call, which takes no lock
                 **self._identity,
             )
         until = time.monotonic() + 20

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -248,3 +251,19 @@ def test_instants_as_typed() -> None:
     assert moment("2030-01-31T08:00:00", now).tzinfo is not None
     with pytest.raises(Stop):
         moment("soon", now)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("tasks ", "submit"), ("tasks list --st", "--state"), ("projects show completed-", "completed-by-the-shell")],
+)
+def test_a_shell_completes(treadle: Terminal, server: Served, typed: str, offered: str) -> None:
+    if offered.startswith("completed"):
+        treadle("projects", "create", offered)
+    words = f"treadle {typed}"
+    asked = {"_TREADLE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-c", "from treadle.cli import main; main()"],
+        env={**os.environ, **asked}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert offered in done.stdout.split(), done.stderr

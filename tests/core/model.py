@@ -151,13 +151,20 @@ class Model:
         piece.held(by)
         piece.until = max((piece.until or 0) + add, now + keep)
 
-    def finish(self, id: str, by: Hold, now: int) -> None:
+    def handed_in(self, id: str) -> Piece:
+        """The piece, if its pool takes results."""
         piece = self.piece(id)
+        if any(piece in pool.pieces and not pool.open for pool in self.pools.values()):
+            raise ProjectClosed
+        return piece
+
+    def finish(self, id: str, by: Hold, now: int) -> None:
+        piece = self.handed_in(id)
         piece.held(by)
         piece.leave("succeeded", now)
 
     def fail(self, id: str, by: Hold, retry: bool, now: int) -> None:
-        piece = self.piece(id)
+        piece = self.handed_in(id)
         piece.held(by)
         piece.tried(retry, now)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from msgspec import Struct, ValidationError
+from msgspec import Struct
 
 from tests.core.stage import Stage
 from treadle.core.documents import Collection, Stored
-from treadle.core.errors import Conflict
+from treadle.core.errors import Conflict, StoreCorrupt
 from treadle.core.ports import Tx
 
 
@@ -106,5 +106,5 @@ async def test_expired_things_are_pruned_and_the_others_stay(stage: Stage) -> No
 
 async def test_what_does_not_fit_the_type_is_refused_when_read(stage: Stage) -> None:
     await stage.store.write(lambda tx: Collection("spool", dict[str, int]).put(tx, "a", {"metres": 1}))
-    with pytest.raises(ValidationError):
+    with pytest.raises(StoreCorrupt, match="Object missing required field"):
         await stage.store.read(lambda tx: spools.get(tx, "a"))

@@ -12,7 +12,8 @@ class ListsByDefault(TyperGroup):
     """Puts `list` in front of arguments that begin with an option, or of none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and args[0] not in OWN):
+        unnamed = not args or (args[0].startswith("-") and args[0] not in OWN)
+        if unnamed and not ctx.resilient_parsing:  # a shell that completes is told of all commands
             args = ["list", *args]
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed

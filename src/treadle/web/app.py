@@ -5,8 +5,8 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from uuid import uuid4
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from msgspec.structs import replace
 

@@ -187,7 +187,8 @@ def _resolve(address: Address) -> tuple[int, tuple[object, ...]]:
 
 
 def _bind(family: int, sockaddr: tuple[object, ...], address: Address) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol by name: asyncio sets TCP_NODELAY only on sockets that say they are TCP.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -52,15 +52,15 @@ async def test_claims_cost_the_same_however_many(replica: Replica, monkeypatch: 
     await replica.type(looms, NewType(name="weave"))
     await replica.submit(looms, *[NewTask(type="weave") for _ in range(200)])
 
-    def claims(callers: int, count: int, resume: bool) -> Verb:
+    def claims(callers: int, count: int) -> Verb:
         calls = [
-            leases.Claim(project=looms.id, worker=f"{callers}-{n}", count=count, resume=resume, holder="h")
-            for n in range(callers)
+            leases.Claim(project=looms.id, worker=new_id(), count=count, resume=True, holder="h")
+            for _ in range(callers)
         ]
         return lambda tx: leases.claim(tx, calls, replica.clock(), new_id)
 
     one, many_tasks, many_calls = [
-        await cost(replica, monkeypatch, claims(*asked)) for asked in ((1, 1, True), (1, 50, True), (40, 1, True))
+        await cost(replica, monkeypatch, claims(*asked)) for asked in ((1, 1), (1, 50), (40, 1))
     ]
     assert one == many_tasks == many_calls
     assert 0 < len(one) < 20

@@ -79,7 +79,15 @@ async def test_duplicates_are_equal_maps_whatever_their_order(
 async def test_other_variables_are_no_duplicate(replica: Replica) -> None:
     looms = await replica.project()
     await replica.type(looms, NewType(name="once", duplicates="fail"))
-    others: list[dict[str, Any]] = [{"a": 1}, {"a": "1"}, {"a": 1.5}, {"a": None}, {"a": [1]}, {"b": 1}, {"a": 1, "b": 1}]
+    others: list[dict[str, Any]] = [
+        {"a": 1},
+        {"a": "1"},
+        {"a": 1.5},
+        {"a": None},
+        {"a": [1]},
+        {"b": 1},
+        {"a": 1, "b": 1},
+    ]
     await replica.submit(looms, *[NewTask(type="once", variables=variables) for variables in others])
     assert (await replica.tally(looms)).queued == len(others)
 
@@ -144,7 +152,9 @@ async def test_one_idempotency_key_makes_one_task(replica: Replica) -> None:
     assert (await replica.tally(looms)).total == 2
     with pytest.raises(Conflict, match="another request"):
         await replica.fabric.tasks.submit(Submit(project=looms.id, tasks=[NewTask()], by=ANN, key="k"))
-    await replica.fabric.tasks.submit(Submit(project=looms.id, tasks=[NewTask()], by=Principal("bob", "native"), key="k"))
+    await replica.fabric.tasks.submit(
+        Submit(project=looms.id, tasks=[NewTask()], by=Principal("bob", "native"), key="k")
+    )
     assert (await replica.tally(looms)).total == 3
 
 
@@ -186,7 +196,12 @@ async def test_a_queued_task_can_be_rewritten(replica: Replica) -> None:
     edit = Edit(variables={"a": 2}, description="other", batch="b", instructions="do it")
     edited = await replica.fabric.tasks.edit(task.id, edit, ANN)
     assert edited == await replica.fabric.tasks.get(task.id)
-    assert (edited.variables, edited.description, edited.batch, edited.instructions) == ({"a": 2}, "other", "b", "do it")
+    assert (edited.variables, edited.description, edited.batch, edited.instructions) == (
+        {"a": 2},
+        "other",
+        "b",
+        "do it",
+    )
     assert edited.updated == replica.clock()
     await replica.submit(looms, NewTask(type="once", variables={"a": 1}))
     with pytest.raises(Duplicate):

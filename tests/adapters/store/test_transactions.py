@@ -52,9 +52,7 @@ async def test_a_verb_that_raises_leaves_no_trace_and_its_neighbours_commit(stor
     heard: list[str] = []
     store.on_commit = lambda facts: heard.extend(event.subject for event in facts)
     go = await held_up(store)
-    writes = [
-        store.write(put(f"k{n}", then=Jammed(str(n)) if n % 3 == 0 else None)) for n in range(12)
-    ]
+    writes = [store.write(put(f"k{n}", then=Jammed(str(n)) if n % 3 == 0 else None)) for n in range(12)]
     go.set()
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
     right = [f"k{n}" for n in range(12) if n % 3]
@@ -134,6 +132,15 @@ async def test_a_query_that_raises_does_not_disturb_the_next(store: Store) -> No
         *[store.read(broken if n % 2 else lambda tx: len(numbers.page(tx))) for n in range(10)], return_exceptions=True
     )
     assert [type(outcome) for outcome in outcomes] == [int, Jammed] * 5
+
+
+async def test_even_a_verb_that_runs_dry_leaves_its_neighbours_alone(store: Store) -> None:
+    go = await held_up(store)
+    dry, fine = store.write(lambda tx: next(iter(numbers.page(tx)))), store.write(put("a"))
+    go.set()
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await dry
+    assert await fine == "a"
 
 
 async def test_a_cancelled_caller_leaves_the_others_alone(store: Store) -> None:

@@ -88,9 +88,7 @@ async def test_expired_leases_come_oldest_first(replica: Replica) -> None:
     looms = await replica.project()
     made = await replica.submit(looms, *[NewTask() for _ in range(6)])
     ends = [50, 20, 40, 10, 30, 60]
-    running = [
-        replace(task, state="running", lease=Lease("w", end)) for task, end in zip(made, ends, strict=True)
-    ]
+    running = [replace(task, state="running", lease=Lease("w", end)) for task, end in zip(made, ends, strict=True)]
     await replica.store.write(lambda tx: tx.save_tasks(running))
 
     def look(tx: Tx) -> tuple[list[int], list[int]]:

@@ -38,6 +38,7 @@ class Served:
         self._up = threading.Event()
         self._failed: BaseException | None = None
         self.log_lines: list[bytes] = []
+        self.log = Log(self.log_lines.append)
         self.errors: list[Exception] = []
         self._thread = threading.Thread(target=self._run, name="test server")
 
@@ -91,7 +92,7 @@ class Served:
             opened = {"kind": "local", "principal": "local", "face": NAME, "scopes": ("*",)}
             await self.fabric.grants.open(**opened, secret=KEY)
             options = Options(version=VERSION, listeners=lambda: self._listeners.urls, **self._options)
-            self.app = make(self.fabric, options, log=Log(self.log_lines.append))
+            self.app = make(self.fabric, options, log=self.log)
             self._listeners = Listeners([Face(NAME, self.app, Address("127.0.0.1", self.port))], grace=2.0)
             self._listeners.open()
             self.port = self._listeners.addresses[NAME].port

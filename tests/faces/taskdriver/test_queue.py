@@ -410,8 +410,11 @@ def test_a_cancelled_running_task_refuses_its_holder(api: Api) -> None:
     assert task["attempts"][0]["failureReason"] == "server_error"
 
 
-def test_finishing_in_a_closed_project_is_not_thrown_away(api: Api) -> None:
+def test_finishing_waits_until_a_closed_project_is_opened_again(api: Api) -> None:
     id = api.task()["id"]
     api.next()
     api.data("PUT", "/api/projects/{P}", {"status": "closed"})
+    for way, body in (("complete", {"result": "r"}), ("fail", {"error": "e"})):
+        assert "reopen it" in api.refused(409, "POST", f"/api/tasks/{id}/{way}", body)["error"]
+    api.data("PUT", "/api/projects/{P}", {"status": "active"})
     assert api.data("POST", f"/api/tasks/{id}/complete", {"result": "r"})["status"] == "completed"

@@ -18,6 +18,7 @@ from tests.scenarios.durability.acknowledged import ANN, Ack, broken, check_file
 from tests.scenarios.durability.failing_disk import FailingDisk, Trouble
 from treadle.core.errors import FabricError, StoreFull, StoreReadOnly, StoreUnavailable
 from treadle.core.fabric import Fabric
+from treadle.core.ports import Tx
 from treadle.core.submitting import NewTask, Submit
 
 CALLERS = 6
@@ -106,8 +107,14 @@ async def test_a_transaction_too_big_for_memory_is_undone_with_all_that_rode_alo
     """SQLite writes such a one out before its commit, and on a full disk gives the whole of it up in mid-verb."""
     home.disk.room = 200_000
     many = [NewTask(description="x" * 20_000) for _ in range(1200)]
-    gate = threading.Event()
-    busy = home.fabric.store.write(lambda tx: gate.wait(30))
+    begun, gate = threading.Event(), threading.Event()
+
+    def hold_up(tx: Tx) -> None:
+        begun.set()
+        gate.wait(30)
+
+    busy = home.fabric.store.write(hold_up)
+    await asyncio.to_thread(begun.wait, 30)  # what is asked from here on goes into the next transaction together
     riding = [
         asyncio.ensure_future(home.fabric.projects.create("before", ANN)),
         asyncio.ensure_future(home.fabric.tasks.submit(Submit(project=home.project, tasks=many, by=ANN))),

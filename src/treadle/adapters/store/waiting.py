@@ -37,6 +37,8 @@ def answer(outcomes: Iterable[Outcome]) -> None:
             continue
         if error is None:
             future.set_result(result)
+        elif isinstance(error, StopIteration):  # a future refuses it, and those behind it would never be answered
+            future.set_exception(RuntimeError("a verb raised StopIteration"))
         else:
             future.set_exception(error)
 

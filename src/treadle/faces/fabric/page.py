@@ -15,6 +15,9 @@ SPEAKS = {
     "architect": "Architect's protocol for game servers",
 }
 
+OPENS = {"taskdriver": "/api/docs"}
+"""What a browser finds on a face's listener, where that is not `/`."""
+
 COMMANDS = """\
 treadle tasks submit --project default --instructions "Say hello"
 treadle work --project default --drain -- cat
@@ -63,10 +66,7 @@ def page_reply(version: str, listeners: Mapping[str, str]) -> Reply:
 
 def page(version: str, listeners: Mapping[str, str]) -> str:
     """The page's HTML; `listeners` maps a face to its address."""
-    rows = "\n".join(
-        f"<tr><td>{escape(face)}</td><td><code>{_address(url)}</code></td><td>{escape(SPEAKS.get(face, ''))}</td></tr>"
-        for face, url in listeners.items()
-    )
+    rows = "\n".join(_row(face, url) for face, url in listeners.items())
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -95,6 +95,9 @@ Facts as they happen: <code>/api/queue/events</code>. Is it well: <a href="/heal
 """
 
 
-def _address(url: str) -> str:
-    shown = escape(url)
-    return f'<a href="{shown}">{shown}</a>' if url.startswith(("http://", "https://")) else shown
+def _row(face: str, url: str) -> str:
+    address = escape(url)
+    if url.startswith(("http://", "https://")):
+        address = f'<a href="{address}{OPENS.get(face, "")}">{address}</a>'
+    speaks = escape(SPEAKS.get(face, ""))
+    return f"<tr><td>{escape(face)}</td><td><code>{address}</code></td><td>{speaks}</td></tr>"

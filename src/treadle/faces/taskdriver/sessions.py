@@ -86,13 +86,11 @@ class Sessions:
         """The session, its secret, and whether it was there before."""
         if not body.agentName or not body.projectId:
             raise Malformed("agentName and projectId are required")
-        scopes, confined = await self._opened_by_key(call)
+        scopes = await self._opened_by_key(call)
         try:
             project = (await self._fabric.projects.get(body.projectId)).project
         except NotFound as unknown:
             raise Malformed(unknown.message) from None
-        if confined is not None and confined != project.id:
-            raise Denied("This key belongs to another project")
         if body.resumeExisting:
             resumed = await self._resumed(body.agentName, project.id, scopes)
             if resumed is not None:
@@ -108,10 +106,10 @@ class Sessions:
         )
         return (*opened, False)
 
-    async def _opened_by_key(self, call: Call) -> tuple[tuple[str, ...], str | None]:
-        """The scopes that this login may open, and the one project it may open them for, if it is confined to one."""
+    async def _opened_by_key(self, call: Call) -> tuple[str, ...]:
+        """The scopes that this login may open."""
         if not self._access.key_required:
-            return SCOPES, None
+            return SCOPES
         key = call.header("x-api-key")
         if key is None:
             raise Unauthenticated("A key is required to log in: send it in the header X-API-Key")
@@ -122,7 +120,9 @@ class Sessions:
         scopes = tuple(scope for scope in QUEUE_SCOPES if holder.holds(scope))
         if not scopes:
             raise Denied("This key does not open the queue")
-        return (OWN, *scopes), grant.project
+        if grant.project is not None:  # the document confines no session to its project, so this key would open all
+            raise Denied("This key opens one project only; a session here is not confined to a project")
+        return (OWN, *scopes)
 
     async def _resumed(self, agent: str, project: str, scopes: tuple[str, ...]) -> tuple[Grant, str] | None:
         """The agent's most recently used session, prolonged, with one more token; None if it has none to go on with."""

@@ -42,13 +42,14 @@ ATTEMPTS: dict[AttemptState, tuple[AttemptStatus, Reason | UnsetType, str | Unse
 }
 
 
+@lru_cache(maxsize=8192)  # one answer says the same instant several times
 def instant(micros: int) -> wire.Instant:
     """Microseconds UTC as ISO 8601 with milliseconds and `Z`."""
     second, rest = divmod(micros, SECOND)
     return f"{_seconds(second)}.{rest // 1000:03d}Z"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _seconds(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 

@@ -6,6 +6,7 @@ and the verbs run again, the one at fault by itself: a verb is a plain function 
 """
 
 import random
+import time
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 
@@ -26,7 +27,8 @@ READ_TOGETHER = 16
 APART = 4
 """So many verbs may spoil one transaction before all the others also run by themselves."""
 TRIES = 10
-"""How often a verb by itself runs when others are in the way."""
+CONFLICT_SECONDS = 15.0
+"""How often, and how long, a verb by itself is tried again while others are in the way."""
 LOSSES = 5
 """How often verbs run again because the connection broke under them."""
 LONGEST_PAUSE_SECONDS = 0.2
@@ -79,6 +81,7 @@ class WriteLane:
     def _serve_alone(self, waiting: Waiting) -> None:
         failure: BaseException | None = None
         exclusive = False
+        until = time.monotonic() + CONFLICT_SECONDS
         for attempt in range(TRIES):
             try:
                 self._answer(*self._transact([waiting], exclusive))
@@ -90,7 +93,7 @@ class WriteLane:
                 exclusive = True
             except Refusal as refusal:
                 failure = plain(refusal.sqlstate, refusal.said, self._reach.shown)
-                if not refusal.conflict:
+                if not refusal.conflict or time.monotonic() > until:
                     break
                 self._reach.closing.wait(random.uniform(0, LONGEST_PAUSE_SECONDS) * (attempt + 1) / TRIES)
             except FabricError as error:

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import apsw
+from msgspec import DecodeError
 
 from treadle.adapters.store.queries import steps
 from treadle.adapters.store.waiting import Outcome, Verb, Waiting, answer_and_tell, taken_together
@@ -45,6 +46,9 @@ PRAGMA cache_size = -16000;
 PRAGMA temp_store = MEMORY;
 PRAGMA busy_timeout = 5000;
 """
+
+FROM_THE_FILE = (apsw.Error, UnicodeDecodeError, DecodeError)
+"""What says that the file is at fault and not the verb: SQLite knows damage to its pages, not to what lies in them."""
 
 
 class SqliteStore:
@@ -125,7 +129,7 @@ class SqliteStore:
             finally:
                 if connection.in_transaction:  # else SQLite gave it up, and what it complained of must not be hidden
                     connection.execute("ROLLBACK")
-        except apsw.Error as error:
+        except FROM_THE_FILE as error:
             raise plain(error, self._path) from error
 
     def _write_all(self) -> None:
@@ -144,7 +148,7 @@ class SqliteStore:
         except BaseException as error:  # noqa: BLE001 - it is handed to every caller
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            failure = plain(error, self._path) if isinstance(error, apsw.Error) else error
+            failure = plain(error, self._path) if isinstance(error, FROM_THE_FILE) else error
             outcomes = [(answer, None, failure) for _, answer in together]
             tx.committed = []
         self._loop.call_soon_threadsafe(lambda: answer_and_tell(outcomes, tx.committed, self.on_commit))
@@ -161,7 +165,7 @@ class SqliteStore:
             self._connection.execute("ROLLBACK TO verb")
             self._connection.execute("RELEASE verb")
             del tx.committed[told:]
-            return None, plain(error, self._path) if isinstance(error, apsw.Error) else error
+            return None, plain(error, self._path) if isinstance(error, FROM_THE_FILE) else error
         self._connection.execute("RELEASE verb")
         return result, None
 
@@ -189,6 +193,6 @@ def plain(error: BaseException, path: Path) -> FabricError:
         return StoreFull()
     if isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
         return StoreReadOnly(f"The store {path} cannot be written to; make its folder writable and try again")
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError | DecodeError):
         return StoreCorrupt(f"The store {path} is damaged; restore it from a backup ({error})")
     return StoreUnavailable(f"The store {path} cannot take this now: {error}")

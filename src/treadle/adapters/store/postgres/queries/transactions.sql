@@ -1,7 +1,8 @@
 -- What a transaction says about itself.
 
 -- name: begin_writing
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE
+-- Without READ WRITE: where an administrator or a standby says read-only, the first change is refused in so many words.
+BEGIN ISOLATION LEVEL READ COMMITTED
 
 -- name: begin_reading
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
