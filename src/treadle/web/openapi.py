@@ -18,13 +18,17 @@ _REF = "#/components/schemas/{name}"
 
 
 class Spec(Struct, frozen=True, kw_only=True):
-    """What a face says of itself: its title, its error body's type and the ways to show a credential (any one does)."""
+    """What a face says of itself: its title, its error body's type and the ways to show a credential (any one does).
+
+    With `optional` a caller without a credential is let in too.
+    """
 
     title: str
     version: str
     error: Any
     description: str = ""
     security: dict[str, dict[str, Any]] = field(default_factory=lambda: {"bearer": BEARER})
+    optional: bool = False
 
 
 class Part(NamedTuple):
@@ -110,7 +114,7 @@ def _operation(route: Route, part: Part, schemas: dict[str, Any], components: di
             for name in route.names
         ],
         "responses": _responses(route, part, schemas),
-        "security": [] if public else [{name: []} for name in part.spec.security],
+        "security": [] if public else [{name: []} for name in part.spec.security] + [{}] * part.spec.optional,
         "x-scope": route.scope,
     }
     if route.description:

@@ -71,6 +71,7 @@ def make(fabric: Fabric, options: Options, *, log: Log, routes: Sequence[Route] 
             version=options.version,
             error=wire.Error,
             description="Treadle's own API: projects, task types, tasks, leases, and the log of facts.",
+            optional=options.auth != "required",
             security={"bearer": BEARER, "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
         ),
         docs="/docs",

@@ -96,7 +96,13 @@ def make(fabric: Fabric, options: Options, log: Log) -> TaskDriver:
         rate=RateLimit(options.rate_limit),
         counts=_counts,
         on_done=meter.done,
-        spec=Spec(title="TaskDriver", version=__version__, error=wire.Failure, description=_ABOUT),
+        spec=Spec(
+            title="TaskDriver",
+            version=__version__,
+            error=wire.Failure,
+            description=_ABOUT,
+            optional=not options.enable_auth,
+        ),
         docs=DOCS,
     )
     app.meter = meter
