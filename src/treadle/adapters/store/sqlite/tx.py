@@ -75,6 +75,9 @@ class SqliteTx:
     def twins(self, pairs: Sequence[tuple[str, Mapping[str, object]]]) -> list[Task]:
         sought = {(type, canonical(variables)) for type, variables in pairs}
         keys = list({(type, rows.digest_of(variables)) for type, variables in pairs})
+        if not keys:
+            return []
+        self._run(SQL["seek_twins"], (rows.text(list({type for type, _ in keys})),))
         found = self._tasks("twins", rows.text(keys))
         return [task for task in found if (task.type, canonical(task.variables)) in sought]
 
@@ -96,7 +99,7 @@ class SqliteTx:
         return total
 
     def has_tasks(self, type: str) -> bool:
-        return bool(self._number(self._run(SQL["has_tasks"], (type,))))
+        return bool(self._number(self._run(SQL["has_tasks"], {"type": type})))
 
     def delete_project_tasks(self, project: str, limit: int) -> int:
         self._run(SQL["delete_project_tasks"], (project, limit))

@@ -43,9 +43,13 @@ SELECT {columns} FROM tasks INDEXED BY task_held
 WHERE project = ? AND state = 'running' AND worker IN (SELECT value FROM json_each(?))
 ORDER BY seq
 
+-- name: seek_twins
+UPDATE tasks INDEXED BY task_typed SET sought = 1 WHERE sought = 0 AND type IN (SELECT value FROM json_each(?))
+
 -- name: twins
-SELECT {columns} FROM tasks
-WHERE (type, digest) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)) AND state NOT IN ('failed', 'cancelled')
+SELECT {columns} FROM (SELECT value ->> 0 AS its_type, value ->> 1 AS its_digest FROM json_each(?))
+    CROSS JOIN tasks INDEXED BY task_twin ON sought = 1 AND type = its_type AND digest = its_digest
+WHERE state NOT IN ('failed', 'cancelled')
 ORDER BY seq
 
 -- name: list_tasks
@@ -55,7 +59,8 @@ SELECT {columns} FROM tasks INDEXED BY {index} WHERE {conditions} ORDER BY seq L
 SELECT count(*) FROM tasks INDEXED BY {index} WHERE {conditions}
 
 -- name: has_tasks
-SELECT EXISTS (SELECT 1 FROM tasks INDEXED BY task_twin WHERE type = ?)
+SELECT EXISTS (SELECT 1 FROM tasks INDEXED BY task_typed WHERE type = :type AND sought = 0)
+    OR EXISTS (SELECT 1 FROM tasks INDEXED BY task_twin WHERE type = :type AND sought = 1)
 
 -- name: delete_project_tasks
 DELETE FROM tasks WHERE seq IN (SELECT seq FROM tasks INDEXED BY task_created WHERE project = ? LIMIT ?)

@@ -29,7 +29,8 @@ CREATE TABLE types (
     UNIQUE (project, name)
 ) STRICT;
 
--- `waiting` is 1 while `not_before` lies ahead; `digest` finds tasks with equal variables.
+-- `waiting` is 1 while `not_before` lies ahead. `digest` finds tasks with equal variables; it stands in an index only once
+-- somebody has looked for twins of its type (`sought`), as an index in random order costs every insert a page of its own.
 CREATE TABLE tasks (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -44,6 +45,7 @@ CREATE TABLE tasks (
     instructions TEXT,
     variables TEXT NOT NULL,
     digest INTEGER NOT NULL,
+    sought INTEGER NOT NULL DEFAULT 0,
     batch TEXT,
     priority INTEGER NOT NULL,
     not_before INTEGER,
@@ -72,7 +74,8 @@ CREATE INDEX task_held ON tasks (project, worker) WHERE state = 'running';
 CREATE INDEX task_finished ON tasks (project, finished, state, assigned) WHERE finished IS NOT NULL;
 CREATE INDEX task_created ON tasks (project, seq);
 CREATE INDEX task_listed ON tasks (project, state, seq);
-CREATE INDEX task_twin ON tasks (type, digest);
+CREATE INDEX task_typed ON tasks (type, seq) WHERE sought = 0;
+CREATE INDEX task_twin ON tasks (type, digest) WHERE sought = 1;
 CREATE INDEX task_batch ON tasks (project, batch, seq) WHERE batch IS NOT NULL;
 
 CREATE TABLE tallies (
