@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from tests.core.stage import ANN, HandClock
 from treadle.adapters.bus.local import LocalBus
 from treadle.core.catalogue import NewType
+from treadle.core.events import Event
 from treadle.core.fabric import Fabric
 from treadle.core.ids import new_id
 from treadle.core.leases import Claim, Finish
@@ -61,6 +64,17 @@ class Replica:
 
 def named(tasks: Sequence[Task]) -> list[str | None]:
     return [task.name for task in tasks]
+
+
+async def follow(replica: Replica, cursor: int, count: int, project: str | None = None) -> list[Event]:
+    """The next so many facts; a fact settles a moment after its commit where other transactions are still running."""
+    seen: list[Event] = []
+    async with asyncio.timeout(20), aclosing(replica.fabric.events.follow(cursor, project)) as facts:
+        async for event in facts:
+            seen.append(event)
+            if len(seen) == count:
+                return seen
+    raise AssertionError("a log that is followed has no end")
 
 
 def _never(name: str, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own: made from the wheel in a folder of its own, restarted and killed at will, gone at the end."""
+"""A PostgreSQL of our own: made from the wheel in its own folder, restarted and killed at will, gone at the end."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class OwnPostgres:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Returns when connections are accepted. The server dies with the thread that calls this: call it from the main one."""
+        """Returns when connections are accepted. The server dies with the thread that starts it: call from the main."""
         libc = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may be
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:

@@ -70,9 +70,11 @@ async def test_who_resumes_by_name_gets_their_task_and_the_lease_passes_to_them(
     before = await replica.resume(looms, "ann", "first")
     again = await replica.resume(looms, "ann", "first")
     after = await replica.resume(looms, "ann", "second")
-    assert before and again and after
+    assert before
+    assert after
     assert (again, after.id, after.fence > before.fence) == (before, before.id, True)
-    assert before.lease and after.lease
+    assert before.lease
+    assert after.lease
     assert after.lease.until == before.lease.until
     with pytest.raises(LeaseLost):
         await replica.finish(before, Hold(worker="ann", holder="first"))

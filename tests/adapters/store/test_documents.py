@@ -91,4 +91,4 @@ async def test_what_has_expired_is_pruned_in_portions(store: Store) -> None:
 
     await store.write(fill)
     assert [await store.write(lambda tx: tx.prune_documents(6, 4)) for _ in range(3)] == [4, 3, 0]
-    assert [stored.key for stored in await store.read(lambda tx: numbers.page(tx))] == ["for ever", "k7", "k8", "k9"]
+    assert [stored.key for stored in await store.read(numbers.page)] == ["for ever", "k7", "k8", "k9"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 import pytest
 
 from tests.adapters.conftest import OpenStore
-from tests.adapters.replica import Replica
+from tests.adapters.replica import Replica, follow
 from tests.core.stage import ANN, HandClock
 from treadle.core.catalogue import NewType
 from treadle.core.events import Event
@@ -18,17 +17,6 @@ from treadle.core.submitting import NewTask
 
 def fact(subject: str, at: int = 1, project: str | None = None) -> Event:
     return Event("task.changed", subject, at, project, {"said": f'"{subject}" \\ ✓'})
-
-
-async def follow(replica: Replica, cursor: int, count: int, project: str | None = None) -> list[Event]:
-    """The next so many facts; a fact settles a moment after its commit where other transactions are still running."""
-    seen: list[Event] = []
-    async with asyncio.timeout(20), aclosing(replica.fabric.events.follow(cursor, project)) as facts:
-        async for event in facts:
-            seen.append(event)
-            if len(seen) == count:
-                return seen
-    raise AssertionError("a log that is followed has no end")
 
 
 async def test_facts_come_in_order_with_what_was_said(replica: Replica) -> None:

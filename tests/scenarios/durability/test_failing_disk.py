@@ -132,12 +132,12 @@ async def test_a_transaction_too_big_for_memory_is_undone_with_all_that_rode_alo
     assert await home.ride() == {Ack: CALLERS}
 
 
-@pytest.mark.parametrize("what", ["write", "sync"])
-async def test_a_write_that_fails_is_told_to_every_caller_of_the_ride(home: Home, what: Trouble) -> None:
-    home.disk.broken = {what}
+@pytest.mark.parametrize("what", [("write",), ("sync",), ("write", "read", "sync")], ids="+".join)
+async def test_a_write_that_fails_is_told_to_every_caller_of_the_ride(home: Home, what: tuple[Trouble, ...]) -> None:
+    home.disk.broken = set(what)
     assert await home.ride() == {StoreUnavailable: CALLERS}
     assert await home.again() == {StoreUnavailable: CALLERS}
-    with pytest.raises(StoreUnavailable, match=f"cannot take this now: {what} failed"):
+    with pytest.raises(StoreUnavailable, match=f"cannot take this now: ({'|'.join(what)}) failed"):
         await home.make(10_000)
     home.disk.broken = set()
     await home.books()

@@ -27,7 +27,11 @@ def role(own_postgres: OwnPostgres) -> Iterator[str]:
     with psycopg.connect(own_postgres.url, autocommit=True) as admin:
         admin.execute("CREATE ROLE reader LOGIN IN ROLE pg_read_all_data")
         yield "reader"
-        admin.execute("DROP ROLE reader")
+        admin.execute("DROP OWNED BY reader; DROP ROLE reader")
+
+
+def other_database(server: OwnPostgres, name: str) -> str:
+    return f"{server.tcp_url.rpartition('/')[0]}/{name}"
 
 
 async def works(url: str) -> None:
@@ -51,8 +55,9 @@ async def test_a_unix_socket_and_tcp_both_do(own_postgres: OwnPostgres, schema: 
 async def test_without_a_schema_the_tables_lie_in_public(own_postgres: OwnPostgres) -> None:
     with psycopg.connect(own_postgres.url, autocommit=True) as admin:
         admin.execute("CREATE DATABASE plain")
-        await works(own_postgres.tcp_url.replace("/postgres", "/plain"))
-        with psycopg.connect(own_postgres.tcp_url.replace("/postgres", "/plain")) as plain:
+        url = other_database(own_postgres, "plain")
+        await works(url)
+        with psycopg.connect(url) as plain:
             assert plain.execute("SELECT count(*) FROM public.tasks").fetchone() == (1,)
         admin.execute("DROP DATABASE plain WITH (FORCE)")
 
@@ -64,6 +69,8 @@ async def test_without_a_schema_the_tables_lie_in_public(own_postgres: OwnPostgr
         f"postgresql://ann:{SECRET}@127.0.0.1:port/treadle",
         f"postgresql://ann:{SECRET}@/treadle?host=/nowhere/at/all",
         f"postgresql://ann:{SECRET}/oops@localhost/treadle",
+        f"postgresql://ann:12/{SECRET}@localhost/treadle",
+        f"postgresql://ann:half@{SECRET}@localhost/treadle",
         f"postgresql://ann:{SECRET}@[::1/treadle",
         f"postgresql://ann:{SECRET}@localhost/treadle?nonsense=1",
         f"host=127.0.0.1 port=1 password={SECRET} connect_timeout=soon",
@@ -101,7 +108,7 @@ async def test_an_encoding_that_cannot_hold_all_text_is_refused(own_postgres: Ow
     with psycopg.connect(own_postgres.url, autocommit=True) as admin:
         admin.execute("CREATE DATABASE narrow ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
         with pytest.raises(StoreUnavailable, match="LATIN1; its encoding must be UTF8"):
-            await open_postgres(own_postgres.tcp_url.replace("/postgres", "/narrow"))
+            await open_postgres(other_database(own_postgres, "narrow"))
         admin.execute("DROP DATABASE narrow")
 
 

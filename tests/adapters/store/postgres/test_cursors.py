@@ -7,8 +7,8 @@ import asyncio
 import psycopg
 import pytest
 
-from tests.adapters.replica import Replica
-from treadle.adapters.store.postgres import open_postgres
+from tests.adapters.replica import Replica, follow
+from treadle.adapters.store.postgres import PostgresStore, open_postgres
 from treadle.core.events import Event
 
 pytestmark = pytest.mark.needs("postgres")
@@ -22,27 +22,31 @@ def base(url: str) -> int:
     return int(row[0])
 
 
-async def test_cursors_grow_on_after_a_restore_into_a_younger_cluster(fresh_url: str) -> None:
-    store = await open_postgres(fresh_url)
+@pytest.fixture
+def restored(fresh_url: str) -> str:
+    """The URL of a store that was dumped in a cluster which had counted much further than this one."""
+    asyncio.run(open_and_close(fresh_url))
+    with psycopg.connect(fresh_url) as connection:
+        connection.execute("INSERT INTO events VALUES (%s, 'task.changed', 'old', NULL, 1, '{}')", (FAR,))
+    return fresh_url
+
+
+async def open_and_close(url: str) -> None:
+    store: PostgresStore = await open_postgres(url)
     await store.close()
-    with psycopg.connect(fresh_url) as connection:  # what a dump of a cluster that was further on brings along
-        connection.execute(
-            "INSERT INTO events (seq, kind, subject, project, at, data) VALUES (%s, 'task.changed', 'old', NULL, 1, '{}')",
-            (FAR,),
-        )
-    stores = [await open_postgres(fresh_url) for _ in range(2)]
-    assert FAR < base(fresh_url) < FAR + (1 << 22)
-    for n, store in enumerate(stores):
-        await store.write(lambda tx, n=n: tx.append_events([Event("task.changed", f"new{n}", 1)]))
-    replica = Replica(stores[1])
-    async with asyncio.timeout(10):
-        while len(seen := await replica.fabric.events.after(0)) < 3:
-            await asyncio.sleep(0.01)
+
+
+async def test_cursors_grow_on_after_a_restore_into_a_younger_cluster(
+    restored: str, replicas: tuple[Replica, Replica]
+) -> None:
+    assert base(restored) > FAR // 2
+    for n, replica in enumerate(replicas):
+        await replica.store.write(lambda tx, n=n: tx.append_events([Event("task.changed", f"new{n}", 1)]))
+    seen = await follow(replicas[1], 0, 3)
     assert [event.subject for event in seen] == ["old", "new0", "new1"]
     assert seen[0].seq == FAR < seen[1].seq < seen[2].seq
-    assert await replica.fabric.events.after(FAR) == seen[1:]
-    for store in stores:
-        await store.close()
+    assert await replicas[0].fabric.events.after(FAR) == seen[1:]
+    assert await replicas[0].fabric.events.last() == seen[2].seq
 
 
 async def test_the_base_stays_while_replicas_write_and_open(replicas: tuple[Replica, Replica], fresh_url: str) -> None:
@@ -52,9 +56,7 @@ async def test_the_base_stays_while_replicas_write_and_open(replicas: tuple[Repl
 
     async def come_and_go() -> None:
         for _ in range(5):
-            store = await open_postgres(fresh_url)
-            await store.read(lambda tx: tx.last_event())
-            await store.close()
+            await open_and_close(fresh_url)
 
     await asyncio.gather(write(), write(), come_and_go(), come_and_go())
     assert base(fresh_url) == 0

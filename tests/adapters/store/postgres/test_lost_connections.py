@@ -6,7 +6,6 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -56,24 +55,32 @@ def terminate(admin: Admin, schema: str, query: str = "") -> object:
     return ended[0]
 
 
-@contextmanager
-def commits_that_hang(admin: Admin) -> Iterator[None]:
-    """Commits take effect, but their answer waits for a standby that there is not."""
+async def make_commits_hang(admin: Admin) -> None:
+    """From now on commits take effect, but their answer waits for a standby that there is not."""
+    hanging: list[str] = []
+    admin.add_notice_handler(lambda notice: hanging.append(notice.message_primary or ""))
     admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     admin.execute("SELECT pg_reload_conf()")
-    try:
-        yield
-    finally:
-        admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
-        admin.execute("SELECT pg_reload_conf()")
+    admin.execute("SET statement_timeout = '50ms'")
+    async with asyncio.timeout(20):
+        while (
+            not hanging
+        ):  # the server reads its settings when it gets round to it; then a commit waits for its timeout
+            admin.execute("SELECT pg_logical_emit_message(true, 'is it', 'so yet')")
+            await asyncio.sleep(0.01)
+    admin.execute("RESET statement_timeout")
+
+
+def let_commits_go(admin: Admin) -> None:
+    admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+    admin.execute("SELECT pg_reload_conf()")
 
 
 async def committing(admin: Admin, schema: str) -> None:
     """Until the store's commit waits for its standby."""
+    waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'SyncRep'"
     async with asyncio.timeout(20):
-        while not admin.execute(
-            "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'SyncRep'", (schema,)
-        ).fetchone():
+        while not admin.execute(waits, (schema,)).fetchone():  # noqa: ASYNC110 - no server can tell us
             await asyncio.sleep(0.01)
 
 
@@ -133,11 +140,14 @@ async def test_a_commit_that_took_effect_is_answered_and_not_repeated(opened: Op
     heard: list[str] = []
     store.on_commit = lambda facts: heard.extend(event.subject for event in facts)
     runs: list[str] = []
-    with commits_that_hang(admin):
+    await make_commits_hang(admin)
+    try:
         writing = store.write(add("n", runs))
         await committing(admin, schema)
         assert terminate(admin, schema, "COMMIT") == 1
         assert await writing == 2
+    finally:
+        let_commits_go(admin)
     assert (runs, heard) == (["n"], ["n"])
     assert await value(store, "n") == Stored("n", 2, 2)
 
@@ -169,8 +179,7 @@ async def test_a_commit_nobody_can_tell_of_is_reported_as_such(
 ) -> None:
     store = await opened(patience=0.3)
     await store.write(add("n"))
-    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    admin.execute("SELECT pg_reload_conf()")
+    await make_commits_hang(admin)
     writing = store.write(add("n"))
     await committing(admin, schema)
     own_postgres.stop(signal.SIGQUIT)
@@ -182,8 +191,7 @@ async def test_a_commit_nobody_can_tell_of_is_reported_as_such(
     finally:
         own_postgres.start()
         with psycopg.connect(own_postgres.url, autocommit=True) as again:
-            again.execute("ALTER SYSTEM RESET synchronous_standby_names")
-            again.execute("SELECT pg_reload_conf()")
+            let_commits_go(again)
     assert await store.write(add("n")) == 3  # it had been committed, as it happens
 
 

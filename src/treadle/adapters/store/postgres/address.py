@@ -38,22 +38,27 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 synced; and a replica that is paused in a transaction does not keep the others waiting for long."""
 
 
+UNREADABLE = (
+    "The store's URL cannot be read; it looks like postgresql://user:password@host:5432/name, with special characters "
+    "in the password percent-encoded"
+)
+
+
 class Address:
     """A PostgreSQL URL. Its password is in no message and no representation."""
 
     def __init__(self, url: str) -> None:
         try:
             parts = conninfo.conninfo_to_dict(url)
-        except psycopg.Error:
-            # libpq repeats the part it cannot read, which may be the password
-            raise StoreUnavailable(
-                "The store's URL cannot be read; it looks like postgresql://user:password@host:5432/name, and special "
-                "characters in the password are percent-encoded"
-            ) from None
+        except psycopg.Error:  # libpq repeats the part it cannot read, which may be the password
+            raise StoreUnavailable(UNREADABLE) from None
+        host, port, name = (str(parts.get(part) or "") for part in ("host", "port", "dbname"))
+        # A password with an @ or a / in it spills over into the parts that follow it, and those we show.
+        if "@" in host + name or (port and not port.replace(",", "").isdecimal()):
+            raise StoreUnavailable(UNREADABLE)
         self._parts = {**DEFAULTS, **parts}
         self._password = str(parts.get("password") or "")
-        place = f"{parts.get('host') or 'localhost'}{':' + str(parts['port']) if 'port' in parts else ''}"
-        self.shown = f"postgresql://{place}/{parts.get('dbname') or ''}"
+        self.shown = f"postgresql://{host or 'localhost'}{port and ':'}{port}/{name}"
 
     def connect(self) -> psycopg.Connection[Any]:
         """A new connection, ready for our statements. Raises StoreUnavailable."""

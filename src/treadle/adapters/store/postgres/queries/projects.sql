@@ -23,7 +23,10 @@ DELETE FROM aliases WHERE scope = $1
 
 -- name: projects
 SELECT seq, id, name, description, instructions, state, max_retries, lease, sweep_every, created, updated FROM projects
-WHERE id = ANY ($1::text[]) OR name = ANY ($1::text[])
+WHERE id = ANY ($1::text[])
+UNION ALL
+SELECT seq, id, name, description, instructions, state, max_retries, lease, sweep_every, created, updated FROM projects
+WHERE name = ANY ($1::text[]) AND id <> ALL ($1::text[])
 
 -- name: list_projects
 SELECT seq, id, name, description, instructions, state, max_retries, lease, sweep_every, created, updated FROM projects
@@ -46,7 +49,10 @@ WHERE id = ANY ($1::text[])
 
 -- name: types_named
 SELECT seq, id, project, name, template, variables, duplicates, max_retries, lease, created, updated FROM types
-WHERE project = $1 AND (id = ANY ($2::text[]) OR name = ANY ($2::text[]))
+WHERE project = $1 AND id = ANY ($2::text[])
+UNION ALL
+SELECT seq, id, project, name, template, variables, duplicates, max_retries, lease, created, updated FROM types
+WHERE project = $1 AND name = ANY ($2::text[]) AND id <> ALL ($2::text[])
 
 -- name: list_types
 SELECT seq, id, project, name, template, variables, duplicates, max_retries, lease, created, updated FROM types

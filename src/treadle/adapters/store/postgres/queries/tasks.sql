@@ -74,9 +74,10 @@ WHERE progress.project = $1 AND state = 'running' AND lease_until <= $2
 ORDER BY lease_until LIMIT $3 {skip}
 
 -- name: held
+-- seq + 0: sorted after they were found by worker, instead of looked for among all running tasks in their order.
 SELECT {columns} FROM progress JOIN tasks USING (seq)
 WHERE progress.project = $1 AND state = 'running' AND worker = ANY ($2::text[])
-ORDER BY progress.seq {lock}
+ORDER BY progress.seq + 0 {lock}
 
 -- name: twins
 SELECT {columns} FROM tasks JOIN progress USING (seq)

@@ -96,6 +96,18 @@ CREATE INDEX task_held ON progress (project, worker) WHERE state = 'running';
 CREATE INDEX task_finished ON progress (project, finished) INCLUDE (state, assigned) WHERE finished IS NOT NULL;
 CREATE INDEX task_listed ON progress (project, state, seq);
 
+-- What the planner is to believe, now and after every ANALYZE: that each of these words picks out little. Otherwise, while
+-- there is one project, any index would do as well, and the next project's lists would search the first one's tasks.
+ALTER TABLE tasks
+    ALTER COLUMN project SET (n_distinct = 1000),
+    ALTER COLUMN type SET (n_distinct = 1000),
+    ALTER COLUMN digest SET (n_distinct = -1),
+    ALTER COLUMN batch SET (n_distinct = 10000);
+ALTER TABLE progress
+    ALTER COLUMN project SET (n_distinct = 1000),
+    ALTER COLUMN queue SET (n_distinct = 10),
+    ALTER COLUMN worker SET (n_distinct = 10000);
+
 -- A project's counters in pieces: every writing connection of every replica owns one `shard` and adds to its own rows
 -- only, so that counting makes nobody wait. The count is the sum of the pieces; a piece may well be negative.
 CREATE TABLE tallies (
