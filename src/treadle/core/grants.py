@@ -144,7 +144,8 @@ class Grants:
             for key, at in used.items():
                 stored = grants.get(tx, key)
                 if stored:
-                    self._put(tx, replace(stored.value, used=max(at, stored.value.used)))
+                    used_at = replace(stored.value, used=max(at, stored.value.used))
+                    grants.put(tx, key, used_at, group=used_at.project or "", expires=used_at.expires)
 
         await self._store.write(verb)
         for key in used:
@@ -162,12 +163,14 @@ class Grants:
             self._at_hand.forget_all()
 
     def _put(self, tx: Tx, grant: Grant) -> None:
-        grants.put(tx, grant.digest, grant, group=grant.project or "", expires=grant.expires)
+        group = grant.project or ""
+        grants.put(tx, grant.digest, grant, group=group, expires=grant.expires)
         key = _holder(grant.kind, grant.principal, grant.project)
         held = holders.get(tx, key)
-        if held is None or grant.digest not in held.value:
-            alive = list(grants.get_many(tx, held.value)) if held else []
-            holders.put(tx, key, [*alive, grant.digest], group=grant.project or "")
+        alive = {**grants.get_many(tx, held.value), grant.digest: grant} if held else {grant.digest: grant}
+        ends = [each.expires for each in alive.values()]
+        until = None if None in ends else max(end for end in ends if end is not None)
+        holders.put(tx, key, list(alive), group=group, expires=until)
 
     def _close(self, tx: Tx, grant: Grant, now: int) -> None:
         grants.delete(tx, grant.digest)

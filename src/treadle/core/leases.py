@@ -144,29 +144,22 @@ def extend(tx: Tx, calls: Sequence[Extend], now: int) -> list[Task | FabricError
         until = task.lease.until if task.lease else now
         return task.extended(call.by, max(until + call.add, now + call.keep), now)
 
-    return _each(tx, calls, _tasks_of(tx, calls), now, rule, lambda _: "task.extended")
+    return _each(tx, calls, now, rule, lambda _: "task.extended")
 
 
 def finish(tx: Tx, calls: Sequence[Finish], now: int) -> list[Task | FabricError]:
     """End tries with what their holders hand in; a closed project takes nothing until it is opened again."""
-    tasks = _tasks_of(tx, calls)
-    projects = tx.projects(list({task.project for task in tasks.values()}))
 
     def rule(task: Task, call: Finish) -> Task:
-        refusal = refused(projects.get(task.project), task.project)
-        if refusal:
-            raise refusal
         ends = task.succeeded if call.result.ok else task.failed
         return ends(call.by, call.result, now)
 
-    return _each(tx, calls, tasks, now, rule, lambda task: ENDINGS[task.state])
+    return _each(tx, calls, now, rule, lambda task: ENDINGS[task.state], closed=False)
 
 
 def release(tx: Tx, calls: Sequence[Release], now: int) -> list[Task | FabricError]:
     """Put tasks back as if they had not been claimed."""
-    return _each(
-        tx, calls, _tasks_of(tx, calls), now, lambda task, call: task.released(call.by, now), lambda _: "task.released"
-    )
+    return _each(tx, calls, now, lambda task, call: task.released(call.by, now), lambda _: "task.released")
 
 
 def sweep(tx: Tx, project: str, now: int) -> list[Task]:
@@ -194,26 +187,31 @@ def refused(project: Project | None, ref: str) -> FabricError | None:
 Call = TypeVar("Call", Extend, Finish, Release)
 
 
-def _tasks_of(tx: Tx, calls: Sequence[Call]) -> dict[str, Task]:
-    return tx.tasks(list({call.task for call in calls}))
-
-
 def _each(
     tx: Tx,
     calls: Sequence[Call],
-    tasks: dict[str, Task],
     now: int,
     rule: Callable[[Task, Call], Task],
     kind: Callable[[Task], Kind],
+    closed: bool = True,
 ) -> list[Task | FabricError]:
-    """Apply a rule to the task of each call; two calls on one task see each other in order."""
+    """Apply a rule to the task of each call; two calls on one task see each other in order.
+
+    A task whose project is gone is gone too, also while its row still waits to be removed. `closed` says whether the
+    rule applies in a closed project.
+    """
+    tasks = tx.tasks(list({call.task for call in calls}))
+    projects = tx.projects(list({task.project for task in tasks.values()}))
     ledger = Ledger(tx, now)
     outcomes: list[Task | FabricError] = []
     for call in calls:
         try:
             before = tasks.get(call.task)
-            if before is None:
+            if before is None or before.project not in projects:
                 raise NotFound("Task", call.task)
+            refusal = None if closed else refused(projects[before.project], before.project)
+            if refusal:
+                raise refusal
             after = rule(before, call)
         except FabricError as error:
             outcomes.append(error)

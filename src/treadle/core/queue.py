@@ -224,8 +224,8 @@ class Queue:
 
 
 def the_task(tx: Tx, id: str) -> Task:
-    """The task of this id, or NotFound."""
+    """The task of this id, or NotFound; also where its project is gone and its row still waits to be removed."""
     found = tx.tasks([id]).get(id)
-    if found is None:
+    if found is None or not tx.projects([found.project]):
         raise NotFound("Task", id)
     return found

@@ -20,7 +20,7 @@ FACES: dict[str, str | None] = {
 
 ADDRESS = r"^(off|[^\s:@/\[\]]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5})$"
 ADDRESS_RULE = "HOST:PORT, [IPV6]:PORT or off"
-NAME = r"^[A-Za-z0-9_-]{1,100}$"
+NAME = r"^[A-Za-z0-9_-]{1,100}$(?!\n)"
 
 
 def setting(

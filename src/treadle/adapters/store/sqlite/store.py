@@ -37,7 +37,6 @@ TOGETHER = 512
 # if a power failure brought that back, SQLite would take the whole store for half-made and empty it.
 DURABLE = """
 PRAGMA synchronous = EXTRA;
-PRAGMA journal_mode = WAL;
 PRAGMA wal_autocheckpoint = 2000;
 PRAGMA journal_size_limit = 67108864;
 """
@@ -63,6 +62,8 @@ class SqliteStore:
         self._connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
             self._connection.execute(DURABLE)
+            if self._connection.execute("PRAGMA journal_mode = WAL").get != "wal":
+                raise StoreUnavailable(f"The store {path} cannot keep a write-ahead log; use a local disk")
             upgrade(self._connection)
             self._counters = Counters(self._connection)
         except apsw.Error as error:
@@ -74,7 +75,7 @@ class SqliteStore:
         self._readers = ThreadPoolExecutor(READERS, "treadle-read")
         self._reading = threading.local()
         self._opened: list[apsw.Connection] = []
-        self._writer = threading.Thread(target=self._write_all, name="treadle-write")
+        self._writer = threading.Thread(target=self._write_all, name="treadle-write", daemon=True)
         self._writer.start()
         self._closed = False
 
