@@ -75,8 +75,9 @@ async def serve(settings: Settings, home: Home, log: Log, show: Show) -> None:
     home.withdraw(settings.ready_file)  # nobody must take an earlier server's word for this one's
     store = await open_store(settings, home)
     try:
+        clock = SteadyClock()
         fabric = Fabric(
-            store, LocalBus(), SteadyClock(), new_id, report=lambda duty, error: log.failed(f"duty {duty}", error)
+            store, LocalBus(), clock, new_id, report=lambda duty, error: log.failed(f"duty {duty}", error), steps=clock
         )
         await furnish(fabric, settings, home.local_key())
         listeners = Listeners(faces(fabric, settings, addresses, log, lambda: listeners.urls))

@@ -50,7 +50,6 @@ def schema(postgres_url: str) -> Iterator[str]:
     name = f"treadle_{secrets.token_hex(6)}"
     yield name
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("SET statement_timeout = '10s'")
         connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
 
 

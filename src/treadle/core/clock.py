@@ -26,7 +26,8 @@ class SteadyClock:
 
     Leases are stored as wall-clock deadlines so that they survive a restart. Within a process this clock alone decides
     whether one has passed: after an NTP step of an hour it drifts towards the new time at a tenth of real speed
-    instead of jumping, so no lease is lost at once and none lives twice as long.
+    instead of jumping, so no lease is lost at once and none lives twice as long. Where leases can be moved along (see
+    `Duties`), a jump ahead, such as the one after a night's sleep, is taken over whole.
     """
 
     def __init__(
@@ -48,3 +49,12 @@ class SteadyClock:
             now += share if ahead > 0 else -share
         self._now = max(now, self._now)
         return self._now
+
+    def behind(self) -> int:
+        """How far the wall clock has jumped ahead of this one, microseconds; 0 while they go together."""
+        ahead = self._wall() // 1000 - self()
+        return ahead if ahead > FOLLOW else 0
+
+    def jump(self, by: int) -> None:
+        """Take a jump over at once."""
+        self._now += by

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from .catalogue import Catalogue
-from .clock import DAY, MINUTE, SECOND, Clock
+from .clock import DAY, MINUTE, SECOND, Clock, SteadyClock
 from .documents import Collection
 from .grants import Grants
 from .ports import Store, Tx
@@ -35,12 +35,13 @@ class Duties:
         queue: Queue,
         catalogue: Catalogue,
         grants: Grants,
+        steps: SteadyClock | None = None,
         keep_events: int = 7 * DAY,
         report: Callable[[str, Exception], None],
     ) -> None:
         self._store, self._clock, self._report = store, clock, report
         self._queue, self._catalogue, self._grants = queue, catalogue, grants
-        self._keep_events = keep_events
+        self._steps, self._keep_events = steps, keep_events
         self._due: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -51,11 +52,27 @@ class Duties:
 
     async def tick(self) -> None:
         """Do everything that is due now."""
+        await self._attempt("time", self._keep_up)
         for project, every in await self._attempt("look", self._busy) or ():
             await self._turn(f"sweep:{project}", every, partial(self._queue.sweep, project))
         await self._turn("prune", MINUTE, self._prune)
         await self._turn("remains", 2 * SECOND, self._clear)
         await self._attempt("used", self._grants.write_used)
+
+    async def _keep_up(self) -> None:
+        """After a jump ahead (the machine slept, the clock was set) go on at the new time, and the leases with us.
+
+        Inside the transaction, so that no claim falls between the two.
+        """
+        steps = self._steps
+        by = steps.behind() if steps else 0
+        if steps and by:
+
+            def verb(tx: Tx) -> None:
+                tx.move_leases(steps(), by)
+                steps.jump(by)
+
+            await self._store.write(verb)
 
     async def _busy(self) -> list[tuple[str, int]]:
         def query(tx: Tx) -> list[tuple[str, int]]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from . import topics
 from .at_hand import AtHand
 from .catalogue import Catalogue
-from .clock import Clock
+from .clock import Clock, SteadyClock
 from .duties import Duties
 from .events import Event
 from .grants import Grants
@@ -22,7 +22,14 @@ class Fabric:
     """Everything a face can call: `tasks`, `projects`, `grants`, `events`."""
 
     def __init__(
-        self, store: Store, bus: Bus, clock: Clock, ids: Ids, *, report: Callable[[str, Exception], None]
+        self,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        ids: Ids,
+        *,
+        report: Callable[[str, Exception], None],
+        steps: SteadyClock | None = None,
     ) -> None:
         self.store, self.bus, self.clock, self.ids = store, bus, clock, ids
         types = AtHand[TaskType](store, clock, lambda tx, keys: tx.types(keys))
@@ -31,7 +38,9 @@ class Fabric:
         self.projects = Catalogue(store, clock, ids)
         self.grants = Grants(store, clock, ids)
         self.events = Events(store, bus)
-        self.duties = Duties(store, clock, queue=self.tasks, catalogue=self.projects, grants=self.grants, report=report)
+        self.duties = Duties(
+            store, clock, queue=self.tasks, catalogue=self.projects, grants=self.grants, report=report, steps=steps
+        )
         store.on_commit = self._committed
 
     def _committed(self, events: Sequence[Event]) -> None:

@@ -62,6 +62,10 @@ class TaskTx(Protocol):
         """Running tasks whose lease has run out, oldest lease first."""
         ...
 
+    def move_leases(self, now: int, by: int) -> None:
+        """Move the end of every live lease, where nobody but this process has kept their time."""
+        ...
+
     def held(self, project: str, workers: Sequence[str]) -> list[Task]:
         """Running tasks of these workers, oldest first."""
         ...

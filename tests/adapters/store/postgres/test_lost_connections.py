@@ -55,20 +55,21 @@ def terminate(admin: Admin, schema: str, query: str = "") -> object:
     return ended[0]
 
 
-async def make_commits_hang(admin: Admin) -> None:
+async def make_commits_hang(admin: Admin, url: str) -> None:
     """From now on commits take effect, but their answer waits for a standby that there is not."""
-    hanging: list[str] = []
-    admin.add_notice_handler(lambda notice: hanging.append(notice.message_primary or ""))
     admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     admin.execute("SELECT pg_reload_conf()")
-    admin.execute("SET statement_timeout = '50ms'")
     async with asyncio.timeout(20):
-        while (
-            not hanging
-        ):  # the server reads its settings when it gets round to it; then a commit waits for its timeout
-            admin.execute("SELECT pg_logical_emit_message(true, 'is it', 'so yet')")
-            await asyncio.sleep(0.01)
-    admin.execute("RESET statement_timeout")
+        while True:  # the server reads its settings when it gets round to it
+            with psycopg.connect(f"{url}&application_name=probe", autocommit=True) as probe:
+                emit = "SELECT pg_logical_emit_message(true, 'is it', 'so yet')"
+                done = asyncio.ensure_future(asyncio.to_thread(probe.execute, emit))
+                await asyncio.wait({done}, timeout=0.1)
+                if not done.done():
+                    break
+    await committing(admin, "probe")
+    assert terminate(admin, "probe") == 1
+    await asyncio.gather(done, return_exceptions=True)
 
 
 def let_commits_go(admin: Admin) -> None:
@@ -134,13 +135,15 @@ async def test_a_transaction_that_broke_runs_again(opened: Open, admin: Admin, s
     assert await value(store, "other") == Stored("other", 1, 1)
 
 
-async def test_a_commit_that_took_effect_is_answered_and_not_repeated(opened: Open, admin: Admin, schema: str) -> None:
+async def test_a_commit_that_took_effect_is_answered_and_not_repeated(
+    opened: Open, admin: Admin, schema: str, own_postgres: OwnPostgres
+) -> None:
     store = await opened()
     await store.write(add("n"))
     heard: list[str] = []
     store.on_commit = lambda facts: heard.extend(event.subject for event in facts)
     runs: list[str] = []
-    await make_commits_hang(admin)
+    await make_commits_hang(admin, own_postgres.url)
     try:
         writing = store.write(add("n", runs))
         await committing(admin, schema)
@@ -179,7 +182,7 @@ async def test_a_commit_nobody_can_tell_of_is_reported_as_such(
 ) -> None:
     store = await opened(patience=0.3)
     await store.write(add("n"))
-    await make_commits_hang(admin)
+    await make_commits_hang(admin, own_postgres.url)
     writing = store.write(add("n"))
     await committing(admin, schema)
     own_postgres.stop(signal.SIGQUIT)

@@ -107,6 +107,9 @@ class PostgresTx:
     def expired(self, project: str, now: int, limit: int) -> list[Task]:
         return self._tasks("expired", project, now, limit)
 
+    def move_leases(self, now: int, by: int) -> None:
+        """Nothing: the other replicas have kept the time of these leases while this one's clock stood still."""
+
     def held(self, project: str, workers: Sequence[str]) -> list[Task]:
         self._lock(*locks.grouped(self._ground.schema, "held", {project: workers}))
         return self._tasks("held", project, workers)

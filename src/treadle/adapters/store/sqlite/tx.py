@@ -69,6 +69,9 @@ class SqliteTx:
     def expired(self, project: str, now: int, limit: int) -> list[Task]:
         return self._tasks("expired", project, now, limit)
 
+    def move_leases(self, now: int, by: int) -> None:
+        self._run(SQL["move_leases"], {"now": now, "by": by})
+
     def held(self, project: str, workers: Sequence[str]) -> list[Task]:
         return self._tasks("held", project, rows.text(workers))
 

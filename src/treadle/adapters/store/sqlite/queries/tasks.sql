@@ -38,6 +38,11 @@ SELECT {columns} FROM tasks INDEXED BY task_leased
 WHERE project = ? AND state = 'running' AND lease_until <= ?
 ORDER BY lease_until LIMIT ?
 
+-- name: move_leases
+UPDATE tasks SET lease_until = lease_until + :by
+WHERE seq IN (SELECT tasks.seq FROM tallies CROSS JOIN tasks INDEXED BY task_leased ON tasks.project = tallies.project
+    WHERE tallies.state = 'running' AND tasks.state = 'running' AND tasks.lease_until > :now)
+
 -- name: held
 SELECT {columns} FROM tasks INDEXED BY task_held
 WHERE project = ? AND state = 'running' AND worker IN (SELECT value FROM json_each(?))
