@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 
 class Proxy:
     """Passes bytes between each client and a server on the loopback.
 
-    `deaf` swallows what clients say from then on, and `swallowed` tells that there was something. `hang_up` closes the
-    clients' connections and leaves the server's open, as when a network cable is pulled: the server notices nothing.
+    `deaf` swallows what clients say from then on, `mute` what the server answers, and `swallowed` tells that there was
+    something. `hang_up` closes the clients' connections and leaves the server's open, as when somebody trips over the
+    cable: the server notices nothing.
     """
 
     def __init__(self, server_port: int) -> None:
-        self.deaf = False
+        self.deaf = self.mute = False
         self.swallowed = asyncio.Event()
         self.port = 0
         self._server_port = server_port
         self._clients: list[asyncio.StreamWriter] = []
         self._kept: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     async def __aenter__(self) -> Proxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -39,21 +45,31 @@ class Proxy:
         for writer in self._clients:
             writer.close()
         self._clients.clear()
-        self.deaf = False
+        self.deaf = self.mute = False
 
     async def _serve(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        reader, server = await asyncio.open_connection("127.0.0.1", self._server_port)
+        try:
+            reader, server = await asyncio.open_connection("127.0.0.1", self._server_port)
+        except OSError:
+            client.close()
+            return
         self._clients.append(client)
         self._kept.append(server)
-        for passing in (self._pass_on(client_reader, server, hears=True), self._pass_on(reader, client, hears=False)):
-            task = asyncio.ensure_future(passing)
-            self._tasks.add(task)
+        for passing in (
+            self._pass_on(client_reader, server, lambda: self.deaf),
+            self._pass_on(reader, client, lambda: self.mute),
+        ):
+            self._tasks.add(asyncio.ensure_future(passing))
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, hears: bool) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallow: Callable[[], bool]
+    ) -> None:
         with suppress(OSError):
             while said := await reader.read(65536):
-                if hears and self.deaf:
+                if swallow():
                     self.swallowed.set()
                     continue
                 writer.write(said)
                 await writer.drain()
+        if writer in self._clients:  # the server has hung up
+            writer.close()

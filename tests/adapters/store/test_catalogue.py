@@ -132,7 +132,7 @@ async def test_a_removed_project_takes_everything_with_it(
     assert await replica.fabric.tasks.page(Filter(project=again.id)) == []
 
 
-async def test_a_late_result_does_not_bring_a_removed_projects_counters_back(
+async def test_tasks_of_a_removed_project_are_gone_before_their_rows_are(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalogue, "DROPPED_AT_ONCE", 1)
@@ -140,7 +140,10 @@ async def test_a_late_result_does_not_bring_a_removed_projects_counters_back(
     await replica.submit(looms, NewTask(), NewTask(), NewTask())
     *_, last = await replica.claim(looms, count=3)
     await replica.fabric.projects.remove(looms.id, ANN)
-    await replica.fabric.tasks.cancel(last.id, ANN)
+    with pytest.raises(NotFound):
+        await replica.finish(last)
+    with pytest.raises(NotFound):
+        await replica.fabric.tasks.get(last.id)
     while await replica.fabric.projects.clear_remains():
         pass
     assert await replica.store.read(lambda tx: (tx.tallies([looms.id]), tx.tasks([last.id]))) == ({}, {})

@@ -26,7 +26,7 @@ Admin = psycopg.Connection[tuple[object, ...]]
 
 
 @pytest.fixture
-async def opened(own_postgres: OwnPostgres, schema: str) -> AsyncIterator[Open]:
+async def opened(own_postgres: OwnPostgres, proxy: Proxy, schema: str) -> AsyncIterator[Open]:
     """Opens stores on the server that the test may stop."""
     stores: list[PostgresStore] = []
 
@@ -37,6 +37,12 @@ async def opened(own_postgres: OwnPostgres, schema: str) -> AsyncIterator[Open]:
     yield another
     for store in stores:
         await store.close()
+
+
+@pytest.fixture
+async def proxy(own_postgres: OwnPostgres) -> AsyncIterator[Proxy]:
+    async with Proxy(own_postgres.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -53,36 +59,6 @@ def terminate(admin: Admin, schema: str, query: str = "") -> object:
     ).fetchone()
     assert ended
     return ended[0]
-
-
-async def make_commits_hang(admin: Admin, url: str) -> None:
-    """From now on commits take effect, but their answer waits for a standby that there is not."""
-    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    admin.execute("SELECT pg_reload_conf()")
-    async with asyncio.timeout(20):
-        while True:  # the server reads its settings when it gets round to it
-            with psycopg.connect(f"{url}&application_name=probe", autocommit=True) as probe:
-                emit = "SELECT pg_logical_emit_message(true, 'is it', 'so yet')"
-                done = asyncio.ensure_future(asyncio.to_thread(probe.execute, emit))
-                await asyncio.wait({done}, timeout=0.1)
-                if not done.done():
-                    break
-    await committing(admin, "probe")
-    assert terminate(admin, "probe") == 1
-    await asyncio.gather(done, return_exceptions=True)
-
-
-def let_commits_go(admin: Admin) -> None:
-    admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
-    admin.execute("SELECT pg_reload_conf()")
-
-
-async def committing(admin: Admin, schema: str) -> None:
-    """Until the store's commit waits for its standby."""
-    waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'SyncRep'"
-    async with asyncio.timeout(20):
-        while not admin.execute(waits, (schema,)).fetchone():  # noqa: ASYNC110 - no server can tell us
-            await asyncio.sleep(0.01)
 
 
 def add(key: str, runs: list[str] | None = None) -> Callable[[Tx], int]:
@@ -135,57 +111,61 @@ async def test_a_transaction_that_broke_runs_again(opened: Open, admin: Admin, s
     assert await value(store, "other") == Stored("other", 1, 1)
 
 
-async def test_a_commit_that_took_effect_is_answered_and_not_repeated(
-    opened: Open, admin: Admin, schema: str, own_postgres: OwnPostgres
-) -> None:
-    store = await opened()
+async def test_a_commit_that_took_effect_is_answered_and_not_repeated(opened: Open, proxy: Proxy) -> None:
+    store = await opened(proxy.url)
     await store.write(add("n"))
     heard: list[str] = []
     store.on_commit = lambda facts: heard.extend(event.subject for event in facts)
     runs: list[str] = []
-    await make_commits_hang(admin, own_postgres.url)
-    try:
-        writing = store.write(add("n", runs))
-        await committing(admin, schema)
-        assert terminate(admin, schema, "COMMIT") == 1
-        assert await writing == 2
-    finally:
-        let_commits_go(admin)
+
+    def verb(tx: Tx) -> int:
+        answer = add("n", runs)(tx)
+        proxy.mute = True  # what was told and the commit go together now, and their answer is lost on its way
+        return answer
+
+    writing = store.write(verb)
+    await asyncio.wait_for(proxy.swallowed.wait(), 10)
+    proxy.hang_up()
+    assert await writing == 2
     assert (runs, heard) == (["n"], ["n"])
     assert await value(store, "n") == Stored("n", 2, 2)
 
 
-async def test_a_commit_that_never_arrived_runs_again(opened: Open, own_postgres: OwnPostgres) -> None:
+async def test_a_commit_that_never_arrived_runs_again(opened: Open, proxy: Proxy) -> None:
     """The server still believes in the former connection, whose transaction holds the row that is needed again."""
-    async with Proxy(own_postgres.port) as proxy:
-        store = await opened(f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres")
-        await store.write(add("n"))
-        runs: list[str] = []
+    store = await opened(proxy.url)
+    await store.write(add("n"))
+    runs: list[str] = []
 
-        def verb(tx: Tx) -> int:
-            answer = add("n", runs)(tx)
-            proxy.deaf = len(runs) == 1  # what was told and the commit, which go together, are lost on their way
-            return answer
+    def verb(tx: Tx) -> int:
+        answer = add("n", runs)(tx)
+        proxy.deaf = len(runs) == 1
+        return answer
 
-        writing = store.write(verb)
-        await asyncio.wait_for(proxy.swallowed.wait(), 10)
-        proxy.hang_up()
-        async with asyncio.timeout(8):  # less than it takes until a lock is given up
-            assert await writing == 2
-        assert runs == ["n", "n"]
-        assert await value(store, "n") == Stored("n", 2, 2)
-        await store.close()
+    writing = store.write(verb)
+    await asyncio.wait_for(proxy.swallowed.wait(), 10)
+    proxy.hang_up()
+    async with asyncio.timeout(8):  # less than it takes until a lock is given up
+        assert await writing == 2
+    assert runs == ["n", "n"]
+    assert await value(store, "n") == Stored("n", 2, 2)
 
 
 async def test_a_commit_nobody_can_tell_of_is_reported_as_such(
-    opened: Open, admin: Admin, schema: str, own_postgres: OwnPostgres
+    opened: Open, proxy: Proxy, own_postgres: OwnPostgres
 ) -> None:
-    store = await opened(patience=0.3)
+    store = await opened(proxy.url, patience=0.3)
     await store.write(add("n"))
-    await make_commits_hang(admin, own_postgres.url)
-    writing = store.write(add("n"))
-    await committing(admin, schema)
+
+    def verb(tx: Tx) -> int:
+        answer = add("n")(tx)
+        proxy.mute = True
+        return answer
+
+    writing = store.write(verb)
+    await asyncio.wait_for(proxy.swallowed.wait(), 10)
     own_postgres.stop(signal.SIGQUIT)
+    proxy.hang_up()
     try:
         with pytest.raises(StoreUnavailable, match="not known"):
             await writing
@@ -193,8 +173,6 @@ async def test_a_commit_nobody_can_tell_of_is_reported_as_such(
             await store.write(add("n"))
     finally:
         own_postgres.start()
-        with psycopg.connect(own_postgres.url, autocommit=True) as again:
-            let_commits_go(again)
     assert await store.write(add("n")) == 3  # it had been committed, as it happens
 
 
@@ -244,15 +222,13 @@ async def test_closing_does_not_wait_for_a_server_that_is_gone(opened: Open, own
 
 
 async def test_a_server_that_says_nothing_is_taken_for_lost(
-    opened: Open, own_postgres: OwnPostgres, monkeypatch: pytest.MonkeyPatch
+    opened: Open, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("treadle.adapters.store.postgres.line.SILENCE_SECONDS", 0.3)
-    async with Proxy(own_postgres.port) as proxy:
-        store = await opened(f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres")
-        await store.write(add("n"))
-        proxy.deaf = True
-        writing = store.write(add("n"))
-        await asyncio.wait_for(proxy.swallowed.wait(), 10)
-        proxy.deaf = False
-        assert await writing == 2
-        await store.close()
+    store = await opened(proxy.url)
+    await store.write(add("n"))
+    proxy.deaf = True
+    writing = store.write(add("n"))
+    await asyncio.wait_for(proxy.swallowed.wait(), 10)
+    proxy.deaf = False
+    assert await writing == 2
