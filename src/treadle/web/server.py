@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from treadle.web.asgi import Application
+from treadle.web.sending import WholeSend
 
 HEAD_SECONDS = 20.0
 HEAD_LIMIT = 64 * 1024
@@ -45,6 +46,10 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self.received - self.request_from > HEAD_LIMIT:
             self._limit()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.send = WholeSend(cycle)  # type: ignore[method-assign,assignment]
+        super()._start_asgi_task(cycle, app)
 
     def _limit(self) -> None:
         """Ends a request whose head, or whose trailer after a chunked body, does not end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -146,3 +147,20 @@ async def test_a_statement_the_server_refuses_fails_its_own_verb_only(replicas: 
         await huge
     assert len(await made) == 1
     assert (await replica.tally(looms)).total == 1
+
+
+async def test_a_refusal_that_a_verb_hides_is_no_success(replicas: Pair) -> None:
+    replica, _ = replicas
+    looms = await replica.project()
+    (task,) = await replica.submit(looms)
+
+    def hide(tx: Tx) -> str:
+        tx.tasks([task.id])
+        with suppress(Exception):
+            tx.add_tallies({(looms.id, "queued"): 2**63})
+            tx.tallies([looms.id])
+        return "all is well"
+
+    with pytest.raises(StoreUnavailable):
+        await replica.store.write(hide)
+    assert len(await replica.submit(looms)) == 1

@@ -14,7 +14,7 @@ from tests.core.stage import ANN
 from treadle.core.catalogue import NewType, ProjectEdit, TypeEdit
 from treadle.core.clock import SECOND
 from treadle.core.documents import Collection
-from treadle.core.errors import Conflict, Duplicate, FabricError, NotFound, ProjectClosed
+from treadle.core.errors import Conflict, Duplicate, FabricError, NotFound, ProjectClosed, WrongState
 from treadle.core.events import Event
 from treadle.core.ports import Filter, Tx
 from treadle.core.projects import Duplicates, Project
@@ -56,6 +56,20 @@ async def test_an_expired_lease_is_swept_once(replicas: Pair) -> None:
     swept = [task.id for tasks in await race(replicas, lambda r: r.fabric.tasks.sweep(looms.id), 3) for task in tasks]  # type: ignore[attr-defined]
     assert len(swept) == len(set(swept)) == 40
     assert {task.retries for task in await replicas[0].claim(looms, count=40)} == {1}
+
+
+async def test_a_task_ends_once(replicas: Pair) -> None:
+    looms = await replicas[0].project()
+    made = await replicas[0].submit(looms, *[NewTask() for _ in range(40)])
+    held = {task.id: task for task in await replicas[0].claim(looms, count=20)}
+    for task in made:
+        if task.id in held:
+            ends = await race(replicas, lambda r, task=held[task.id]: r.finish(task))  # type: ignore[misc]
+        else:
+            ends = await race(replicas, lambda r, id=task.id: r.fabric.tasks.cancel(id, ANN))  # type: ignore[misc]
+        assert {type(end) for end in ends} == {Task, WrongState}, ends
+    tally = await replicas[0].tally(looms)
+    assert (tally.total, tally.succeeded, tally.cancelled) == (40, 20, 20)
 
 
 async def test_a_worker_that_asks_both_gets_one_task(replicas: Pair) -> None:
@@ -185,8 +199,11 @@ async def test_documents_lose_no_update(replicas: Pair) -> None:
         stored = numbers.get(tx, "sum")
         return numbers.put(tx, "sum", (stored.value if stored else 0) + 1)
 
-    versions = await race(replicas, lambda r: r.store.write(add), 40)
-    assert sorted(versions) == list(range(1, 81))  # type: ignore[type-var]
+    async def add_often(replica: Replica) -> list[int]:
+        return [await replica.store.write(add) for _ in range(30)]
+
+    versions = [version for many in await race(replicas, add_often, 2) for version in many]  # type: ignore[attr-defined]
+    assert sorted(versions) == list(range(1, 121))
 
 
 async def test_one_of_both_has_the_turn(replicas: Pair) -> None:

@@ -11,7 +11,10 @@ from treadle.core.errors import (
     StoreUnavailable,
 )
 
-CONFLICTS = frozenset({"40001", "40P01", "23505", "55P03"})
+OUTDATED = "22012"
+"""Division by zero: how the server says that the catalogue is not what a lane remembers (queries/projects.sql)."""
+
+CONFLICTS = frozenset({"40001", "40P01", "23505", "55P03", OUTDATED})
 """Serialization failure, deadlock, unique violation, lock timeout: somebody was in the way, so the verb runs again."""
 
 DYING = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})

@@ -17,6 +17,7 @@ from treadle.core.submitting import canonical
 from treadle.core.tasks import State, Task
 
 from . import locks
+from .known import Known, remembered
 from .line import Line, Row, Value
 from .schema import PACKAGE, Ground
 from .troubles import CatalogueNeeded, Overtaken, Refusal
@@ -55,11 +56,14 @@ class PostgresTx:
     """
 
     def __init__(
-        self, line: Line, ground: Ground, *, writing: bool = False, shard: int = 0, exclusive: bool = False
+        self, line: Line, ground: Ground, *, known: Known | None = None, shard: int = 0, exclusive: bool = False
     ) -> None:
+        writing = known is not None
         self._line, self._ground, self._writing, self._shard = line, ground, writing, shard
+        self._known = known
         self._sql = WRITING if writing else READING
-        self._exclusive, self._catalogue_locked = exclusive, exclusive
+        self._exclusive = self._catalogue_locked = exclusive
+        self._catalogue_changed = False
         self._absent_documents: set[tuple[str, str]] = set()
         self._absent_aliases: set[tuple[str, str, str]] = set()
         self._facts = 0
@@ -208,12 +212,15 @@ class PostgresTx:
             self._tell_catalogue(name, id)
 
     def projects(self, refs: Sequence[str]) -> dict[str, Project]:
-        if not refs:
-            return {}
-        return rows.under_refs(refs, [rows.project_of(row) for row in self._ask_catalogue("projects", refs)])
+        def ask(refs: Sequence[str]) -> dict[str, Project]:
+            return rows.under_refs(refs, [rows.project_of(row) for row in self._ask("projects", refs)])
+
+        known = self._relying_on() if refs else None
+        return remembered(known.projects, refs, ask) if known else ask(refs) if refs else {}
 
     def list_projects(self, state: ProjectState | None, limit: int, offset: int) -> list[Project]:
-        return [rows.project_of(row) for row in self._ask_catalogue("list_projects", state, limit, offset)]
+        self._relying_on()
+        return [rows.project_of(row) for row in self._ask("list_projects", state, limit, offset)]
 
     def insert_type(self, type: TaskType) -> TaskType:
         return rows.at_place(type, self._change_catalogue("insert_type", *rows.type_row(type)))
@@ -225,17 +232,22 @@ class PostgresTx:
         self._tell_catalogue("delete_type", id)
 
     def types(self, ids: Sequence[str]) -> dict[str, TaskType]:
-        if not ids:
-            return {}
-        return {row[1]: rows.type_of(row) for row in self._ask_catalogue("types", ids)}
+        def ask(ids: Sequence[str]) -> dict[str, TaskType]:
+            return {row[1]: rows.type_of(row) for row in self._ask("types", ids)}
+
+        known = self._relying_on() if ids else None
+        return remembered(known.types, ids, ask) if known else ask(ids) if ids else {}
 
     def types_named(self, project: str, refs: Sequence[str]) -> dict[str, TaskType]:
-        if not refs:
-            return {}
-        return rows.under_refs(refs, [rows.type_of(row) for row in self._ask_catalogue("types_named", project, refs)])
+        def ask(refs: Sequence[str]) -> dict[str, TaskType]:
+            return rows.under_refs(refs, [rows.type_of(row) for row in self._ask("types_named", project, refs)])
+
+        known = self._relying_on() if refs else None
+        return remembered(known.types_of(project), refs, ask) if known else ask(refs) if refs else {}
 
     def list_types(self, project: str, limit: int, offset: int) -> list[TaskType]:
-        return [rows.type_of(row) for row in self._ask_catalogue("list_types", project, limit, offset)]
+        self._relying_on()
+        return [rows.type_of(row) for row in self._ask("list_types", project, limit, offset)]
 
     # facts
 
@@ -326,11 +338,18 @@ class PostgresTx:
         self.writes += 1
         return int(self._ask(name, *values)[0][0])
 
-    def _ask_catalogue(self, name: str, *values: Value) -> list[Row]:
+    def _relying_on(self) -> Known | None:
+        """What the lane remembers of the catalogue, from here on locked as it is; None where it does not count."""
+        if self._known is None or self._exclusive:
+            return None
         if not self._catalogue_locked:
             self._catalogue_locked = True
             self._lock([locks.number(self._ground.schema, "catalogue")], [True])
-        return self._ask(name, *values)
+            if self._known.number is None:
+                self._known.number = self._ask("catalogue")[0][0]
+            else:
+                self._line.tell(self._sql["catalogue_is"], self._known.number)
+        return self._known
 
     def _tell_catalogue(self, name: str, *values: Value) -> None:
         self._must_be_exclusive()
@@ -344,6 +363,9 @@ class PostgresTx:
         # Taking it now would be a step up from the shared lock; two that do so wait for each other for ever.
         if not self._exclusive:
             raise CatalogueNeeded
+        if not self._catalogue_changed:
+            self._catalogue_changed = True
+            self._tell("catalogue_changed")
 
     def _lock(self, numbers: list[int], shared: list[bool]) -> None:
         if self._writing and numbers:

@@ -1,6 +1,16 @@
 -- Projects and types are read under a shared lock of the catalogue and changed under the exclusive one, so their rows
 -- need no locks of their own.
 
+-- name: catalogue
+SELECT catalogue FROM treadle
+
+-- name: catalogue_is
+-- Divides by zero, and so ends the transaction, where it is not.
+SELECT 1 / (catalogue = $1)::integer FROM treadle
+
+-- name: catalogue_changed
+UPDATE treadle SET catalogue = catalogue + 1
+
 -- name: insert_project
 INSERT INTO projects (name, description, instructions, state, max_retries, lease, sweep_every, created, updated, id)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING seq
