@@ -50,7 +50,8 @@ async def test_who_slept_goes_on_at_the_new_time_with_its_leases(tmp_path: Path,
 
         assert abs(machine.clock() - machine.wall_us) <= 2 * SECOND
         kept = await fabric.tasks.get(held.id)
-        assert kept.lease and held.lease
+        assert kept.lease
+        assert held.lease
         assert kept.lease.until == pytest.approx(held.lease.until + asleep, abs=2 * SECOND)
         assert (await fabric.tasks.get(lost.id)).state == "failed"  # what had run out before stays lost
         machine.live(5 * MINUTE)

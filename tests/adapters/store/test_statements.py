@@ -41,7 +41,6 @@ def counted(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]
 
 
 async def cost(replica: Replica, monkeypatch: pytest.MonkeyPatch, verb: Verb) -> list[str]:
-    await replica.store.write(lambda tx: tx.tallies(["warm"]))
     with counted(replica.store, monkeypatch) as seen:
         await replica.store.write(verb)
     return seen
@@ -59,8 +58,8 @@ async def test_claims_cost_the_same_however_many(replica: Replica, monkeypatch: 
         ]
         return lambda tx: leases.claim(tx, calls, replica.clock(), new_id)
 
-    one, many_tasks, many_calls = [
-        await cost(replica, monkeypatch, claims(*asked)) for asked in ((1, 1), (1, 50), (40, 1))
+    _, one, many_tasks, many_calls = [  # the first one also learns what projects and types there are
+        await cost(replica, monkeypatch, claims(*asked)) for asked in ((1, 1), (1, 1), (1, 50), (40, 1))
     ]
     assert one == many_tasks == many_calls
     assert 0 < len(one) < 20
@@ -95,7 +94,9 @@ async def test_submits_cost_the_same_however_many(replica: Replica, monkeypatch:
         ]
         return lambda tx: submitting.submit(tx, calls, replica.clock(), new_id)
 
-    one, bulk, many = [await cost(replica, monkeypatch, submits(*asked)) for asked in ((1, 1), (1, 100), (40, 1))]
+    _, one, bulk, many = [
+        await cost(replica, monkeypatch, submits(*asked)) for asked in ((1, 1), (1, 1), (1, 100), (40, 1))
+    ]
     assert one == bulk == many
 
 

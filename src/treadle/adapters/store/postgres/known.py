@@ -38,7 +38,9 @@ class Known:
         return self._types_of.setdefault(project, {})
 
 
-def remembered(memory: dict[str, V], keys: Sequence[str], ask: Callable[[Sequence[str]], Mapping[str, V]]) -> dict[str, V]:
+def remembered(
+    memory: dict[str, V], keys: Sequence[str], ask: Callable[[Sequence[str]], Mapping[str, V]]
+) -> dict[str, V]:
     """The things that exist, asking only for those not remembered; what was found missing is asked for each time."""
     lacking = [key for key in keys if key not in memory]
     if lacking:

@@ -14,9 +14,10 @@ from treadle.adapters.store.waiting import Outcome, Waiting, taken_together
 from treadle.core.errors import FabricError, StoreUnavailable
 from treadle.core.events import Event
 
+from .known import Known
 from .line import Line
 from .reach import Reach
-from .troubles import CatalogueNeeded, Lost, Refusal, plain
+from .troubles import OUTDATED, CatalogueNeeded, Lost, Refusal, plain
 from .tx import READING, WRITING, PostgresTx
 
 TOGETHER = 128
@@ -50,6 +51,7 @@ class WriteLane:
 
     def __init__(self, reach: Reach, queue: "SimpleQueue[Waiting | None]", answer: Answer) -> None:
         self._reach, self._queue, self._answer = reach, queue, answer
+        self._known = Known()
 
     def run(self) -> None:
         """Until the queue ends."""
@@ -105,7 +107,7 @@ class WriteLane:
         """Run the verbs in one transaction and commit; what to answer and which facts there are."""
         for _ in range(LOSSES):
             line = self._reach.line()
-            tx = PostgresTx(line, self._reach.ground, writing=True, shard=self._reach.shard, exclusive=exclusive)
+            tx = PostgresTx(line, self._reach.ground, known=self._known, shard=self._reach.shard, exclusive=exclusive)
             outcomes: list[Outcome] = []
             try:
                 outcomes = [_run(tx, waiting) for waiting in together]
@@ -113,11 +115,17 @@ class WriteLane:
                 return outcomes, tx.committed
             except Lost:
                 self._reach.drop()
+                self._known.forget()
                 if tx.committing and self._was_committed(tx.number):
                     return outcomes, tx.committed
-            except BaseException:
+            except BaseException as error:
                 self._roll_back(line)
-                raise
+                if not isinstance(error, Refusal) or error.sqlstate != OUTDATED:
+                    raise
+                self._known.forget()
+            finally:
+                if exclusive:
+                    self._known.forget()
         raise StoreUnavailable(f"The connection to {self._reach.shown} broke {LOSSES} times; nothing was changed")
 
     def _was_committed(self, number: str | None) -> bool:
