@@ -28,6 +28,8 @@ def upgrade(connection: psycopg.Connection[Any], address: Address) -> Ground:
     try:
         with connection.transaction():
             schema = _schema(connection)
+            connection.execute("SET LOCAL lock_timeout = 0")  # a step, or another replica that takes it, may need long
+            connection.execute("SET LOCAL statement_timeout = 0")
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (locks.number(schema, "schema"),))
             version = _version(connection)
             if version > len(todo):

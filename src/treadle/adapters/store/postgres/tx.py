@@ -16,7 +16,7 @@ from treadle.core.projects import Activity, Project, ProjectState, Tally, TaskTy
 from treadle.core.submitting import canonical
 from treadle.core.tasks import State, Task
 
-from . import locks
+from . import locks, pages
 from .known import Known, remembered
 from .line import Line, Row, Value
 from .schema import PACKAGE, Ground
@@ -30,11 +30,11 @@ def _variant(parts: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-COLUMNS = {"{columns}": rows.TASK.replace(" project,", " tasks.project,")}
-READING = _variant({**COLUMNS, "{lock}": "", "{skip}": "", "{documents}": ""})
+COLUMNS = rows.TASK.replace(" project,", " tasks.project,")
+READING = _variant({"{columns}": COLUMNS, "{lock}": "", "{skip}": "", "{documents}": ""})
 WRITING = _variant(
     {
-        **COLUMNS,
+        "{columns}": COLUMNS,
         "{lock}": "FOR UPDATE OF progress",
         "{skip}": "FOR UPDATE OF progress SKIP LOCKED",
         "{documents}": "FOR UPDATE",
@@ -132,9 +132,7 @@ class PostgresTx:
 
     def list_tasks(self, which: Filter, limit: int, offset: int) -> list[Task]:
         def read(state: State | None, most: int, skipped: int) -> list[Task]:
-            conditions, values = lists.narrowed(which, state, _equals)
-            sql = self._sql["list_tasks"].replace("{conditions}", conditions)
-            sql = sql.replace("{limit}", f"${len(values) + 1}").replace("{offset}", f"${len(values) + 2}")
+            sql, values = pages.page(which, state, COLUMNS)
             return [rows.task_of(row) for row in self._line.ask(sql, *values, most, skipped)]
 
         return lists.merged(which, limit, offset, read)
@@ -144,8 +142,8 @@ class PostgresTx:
             return lists.tallied(which, self.tallies([which.project]))
         total = 0
         for state in which.states or (None,):
-            conditions, values = lists.narrowed(which, state, _equals)
-            total += int(self._line.ask(self._sql["count_tasks"].replace("{conditions}", conditions), *values)[0][0])
+            sql, values = pages.count(which, state)
+            total += int(self._line.ask(sql, *values)[0][0])
         return total
 
     def has_tasks(self, type: str) -> bool:
@@ -373,12 +371,6 @@ class PostgresTx:
 
     def _tasks(self, name: str, *values: Any) -> list[Task]:
         return [rows.task_of(row) for row in self._ask(name, *values)]
-
-
-def _equals(column: str, place: int) -> str:
-    if column == "project":  # it stands in both rows, and either's index may serve
-        return f"tasks.project = ${place} AND progress.project = ${place}"
-    return f"{column} = ${place}"
 
 
 def _columns(found: Sequence[Row]) -> list[tuple[Any, ...]]:

@@ -85,12 +85,6 @@ WHERE (type, digest) IN (SELECT type, digest FROM unnest($1::text[], $2::bigint[
     AND state NOT IN ('failed', 'cancelled')
 ORDER BY seq
 
--- name: list_tasks
-SELECT {columns} FROM tasks JOIN progress USING (seq) WHERE {conditions} ORDER BY seq LIMIT {limit} OFFSET {offset}
-
--- name: count_tasks
-SELECT count(*) FROM tasks JOIN progress USING (seq) WHERE {conditions}
-
 -- name: has_tasks
 SELECT EXISTS (SELECT FROM tasks WHERE type = $1)
 
