@@ -14,7 +14,7 @@ from treadle.adapters.store.sqlite import SqliteStore, open_sqlite
 from treadle.core import batching
 from treadle.core.batching import Batched
 from treadle.core.documents import Collection
-from treadle.core.errors import Conflict, FabricError, StoreUnavailable
+from treadle.core.errors import Conflict, FabricError, Fault, Invalid, StoreFull, StoreUnavailable
 from treadle.core.ports import Tx
 
 stamps = Collection("stamp", int)
@@ -41,8 +41,10 @@ class Office:
             outcomes.append(len(word))
             if word.startswith("breaks"):
                 raise ZeroDivisionError(word)
-            if word.startswith("raises"):
-                raise Conflict(word)
+            if word.startswith("full"):
+                raise StoreFull(word)
+            if word.startswith("unstorable"):
+                raise Invalid(Fault("word", "cannot be stored"))
         return outcomes
 
     async def stamped(self) -> dict[str, int]:
@@ -132,11 +134,17 @@ async def test_a_lone_call_that_breaks_is_not_tried_again(office: Office) -> Non
     assert office.rides == [["breaks"]]
 
 
-async def test_an_error_of_ours_that_the_verb_raises_is_everybodys(office: Office) -> None:
-    """A store that cannot take the ride says so once; trying each call again by itself would only press it harder."""
-    outcomes = await asyncio.gather(*map(office.stamp, ["a", "raises", "b"]), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [Conflict] * 3
+async def test_a_store_that_cannot_take_the_ride_is_everybodys_trouble(office: Office) -> None:
+    """It says so once; trying each call again by itself would only press it harder."""
+    outcomes = await asyncio.gather(*map(office.stamp, ["a", "full", "b"]), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreFull] * 3
     assert await office.stamped() == {}
+
+
+async def test_a_value_the_store_cannot_hold_is_its_own_callers_trouble(office: Office) -> None:
+    outcomes = await asyncio.gather(*map(office.stamp, ["a", "unstorable", "b"]), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [int, Invalid, int]
+    assert await office.stamped() == {"a": 1, "b": 1}
 
 
 async def test_a_caller_that_left_before_departure_does_not_ride(office: Office) -> None:

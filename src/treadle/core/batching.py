@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from .errors import FabricError
+from .errors import FabricError, StoreUnavailable
 from .ports import Store, Tx
 
 C = TypeVar("C")
@@ -67,12 +67,12 @@ class Batched(Generic[C, R]):
         if failure is None:
             for (_, answer), outcome in zip(ride, done.result(), strict=True):
                 settle(answer, outcome)
-        elif len(ride) == 1 or isinstance(failure, FabricError):
+        elif len(ride) == 1 or isinstance(failure, StoreUnavailable):
             for _, answer in ride:
                 settle(answer, failure)
         else:
-            # Something that the verb did not foresee broke the whole ride: each call goes again by itself, so that
-            # only the one at fault fails.
+            # Something that the verb did not foresee broke the whole ride, say a value that the store cannot hold: each
+            # call goes again by itself, so that only the one at fault fails.
             for call, answer in ride:
                 self._alone(call, answer)
 

@@ -179,6 +179,17 @@ async def test_a_refused_call_leaves_the_others_of_its_ride_alone(replica: Repli
     assert named(await replica.fabric.tasks.page(Filter(project=looms.id))) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("new", [NewTask(priority=2**70), NewTask(instructions="half a pair: \ud800")])
+async def test_a_value_that_cannot_be_stored_is_refused_and_only_for_its_own_call(
+    replica: Replica, new: NewTask
+) -> None:
+    looms = await replica.project()
+    refused, made = await asyncio.gather(replica.submit(looms, new), replica.submit(looms), return_exceptions=True)
+    assert isinstance(refused, Invalid)
+    assert isinstance(made, list)
+    assert (await replica.tally(looms)).total == 1
+
+
 async def test_a_thousand_tasks_come_in_the_order_given(replica: Replica) -> None:
     looms = await replica.project()
     made = await replica.submit(looms, *[NewTask(name=f"n{n}") for n in range(1000)])

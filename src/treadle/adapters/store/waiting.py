@@ -6,6 +6,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from treadle.core.errors import Fault, Invalid
 from treadle.core.events import Event
 from treadle.core.ports import Tx
 
@@ -37,10 +38,19 @@ def answer(outcomes: Iterable[Outcome]) -> None:
             continue
         if error is None:
             future.set_result(result)
-        elif isinstance(error, StopIteration):  # a future refuses it, and those behind it would never be answered
-            future.set_exception(RuntimeError("a verb raised StopIteration"))
         else:
-            future.set_exception(error)
+            future.set_exception(_told(error))
+
+
+def _told(error: BaseException) -> BaseException:
+    """The error as its caller is to hear it."""
+    if isinstance(error, StopIteration):  # a future refuses it, and those behind it would never be answered
+        return RuntimeError("a verb raised StopIteration")
+    if isinstance(error, OverflowError):
+        return Invalid(Fault("value", "is too large to be stored"))
+    if isinstance(error, UnicodeEncodeError):
+        return Invalid(Fault("value", "must not contain half of a surrogate pair"))
+    return error
 
 
 def answer_and_tell(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
+import secrets
 import traceback
 from collections.abc import Iterator
 
@@ -137,10 +140,17 @@ async def test_a_reader_cannot_make_the_tables(own_postgres: OwnPostgres, schema
         await open_postgres(in_schema(own_postgres.tcp_url.replace("postgres@", f"{role}@"), schema))
 
 
-async def test_text_that_postgresql_cannot_hold_is_refused_clearly(replicas: tuple[Replica, Replica]) -> None:
+@pytest.mark.parametrize(
+    ("new", "rule"),
+    [(NewTask(instructions="a\x00b"), r"U\+0000"), (NewTask(batch=secrets.token_hex(8000)), "maximum size")],
+)
+async def test_what_postgresql_cannot_hold_is_refused_clearly(
+    replicas: tuple[Replica, Replica], new: NewTask, rule: str
+) -> None:
     replica, _ = replicas
     looms = await replica.project()
-    for text, rule in (("a\x00b", "U\\+0000"), ("a\ud800b", "surrogate")):
-        with pytest.raises(Invalid, match=rule):
-            await replica.submit(looms, NewTask(instructions=text))
-    assert (await replica.tally(looms)).total == 0
+    refused, made = await asyncio.gather(replica.submit(looms, new), replica.submit(looms), return_exceptions=True)
+    assert isinstance(refused, Invalid)
+    assert re.search(rule, refused.message)
+    assert isinstance(made, list)  # of the same ride
+    assert (await replica.tally(looms)).total == 1

@@ -15,7 +15,7 @@ from tests.adapters.replica import Replica
 from tests.core.stage import ANN
 from treadle.adapters.store.postgres import lanes, open_postgres
 from treadle.core.documents import Collection
-from treadle.core.errors import StoreUnavailable
+from treadle.core.errors import Invalid, StoreUnavailable
 from treadle.core.events import Event
 from treadle.core.ports import Tx
 from treadle.core.submitting import NewTask
@@ -143,10 +143,25 @@ async def test_a_statement_the_server_refuses_fails_its_own_verb_only(replicas: 
     made = asyncio.ensure_future(replica.submit(looms))
     await asyncio.sleep(0)
     go.set()
-    with pytest.raises(StoreUnavailable, match="out of range"):
+    with pytest.raises(Invalid, match="out of range"):
         await huge
     assert len(await made) == 1
     assert (await replica.tally(looms)).total == 1
+
+
+async def test_a_query_that_takes_too_long_is_ended(replicas: Pair) -> None:
+    replica, _ = replicas
+
+    def dawdle(tx: Tx) -> object:
+        line = tx._line  # type: ignore[attr-defined]
+        line.tell("SET LOCAL statement_timeout = '50ms'")
+        return line.ask("SELECT pg_sleep(20)")
+
+    for ask in (replica.store.read, replica.store.write):
+        with pytest.raises(StoreUnavailable, match="statement timeout"):
+            await ask(dawdle)
+    looms = await replica.project()
+    assert (await replica.fabric.projects.get(looms.id)).project == looms
 
 
 async def test_a_refusal_that_a_verb_hides_is_no_success(replicas: Pair) -> None:
@@ -161,6 +176,6 @@ async def test_a_refusal_that_a_verb_hides_is_no_success(replicas: Pair) -> None
             tx.tallies([looms.id])
         return "all is well"
 
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="rolled back"):
         await replica.store.write(hide)
     assert len(await replica.submit(looms)) == 1

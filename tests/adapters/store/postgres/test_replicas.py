@@ -14,7 +14,7 @@ from tests.core.stage import ANN
 from treadle.core.catalogue import NewType, ProjectEdit, TypeEdit
 from treadle.core.clock import SECOND
 from treadle.core.documents import Collection
-from treadle.core.errors import Conflict, Duplicate, FabricError, NotFound, ProjectClosed, WrongState
+from treadle.core.errors import Conflict, Duplicate, FabricError, Invalid, NotFound, ProjectClosed, WrongState
 from treadle.core.events import Event
 from treadle.core.ports import Filter, Tx
 from treadle.core.projects import Duplicates, Project
@@ -156,6 +156,39 @@ async def test_changes_of_the_catalogue_do_not_get_stuck_in_the_work(replicas: P
     async with asyncio.timeout(30):
         await asyncio.gather(*[work(r, f"w{n}") for n in range(4) for r in replicas], *map(change, replicas))
     assert (await replicas[0].tally(looms)).succeeded == 120
+
+
+async def test_what_one_replica_remembers_ends_when_another_changes_it(replicas: Pair) -> None:
+    here, there = replicas
+    looms = await here.project()
+    weave = await here.type(looms, NewType(name="weave", lease=5 * SECOND, max_retries=0))
+    for n in range(3):
+        await here.submit(looms, NewTask(type="weave"))
+        change = TypeEdit(lease=(n + 6) * SECOND, max_retries=n + 1)
+        await there.fabric.projects.change_type(weave.id, change, ANN)
+        (claimed,) = await here.claim(looms)
+        assert claimed.lease
+        assert claimed.lease.until == here.clock() + (n + 6) * SECOND
+        (made,) = await here.submit(looms, NewTask(type=weave.id))
+        assert made.max_retries == n + 1
+        await here.claim(looms)
+    await there.fabric.projects.change_type(weave.id, TypeEdit(name="knit", template="{{yarn}}"), ANN)
+    with pytest.raises(NotFound):
+        await here.submit(looms, NewTask(type="weave"))
+    with pytest.raises(Invalid, match="yarn"):
+        await here.submit(looms, NewTask(type="knit"))
+    await there.fabric.projects.change(looms.id, ProjectEdit(state="closed"), ANN)
+    with pytest.raises(ProjectClosed):
+        await here.claim(looms)
+    await there.fabric.projects.change(looms.id, ProjectEdit(state="active"), ANN)
+    assert await here.claim(looms) == []
+    await there.fabric.projects.remove(looms.id, ANN)
+    with pytest.raises(NotFound):
+        await here.submit(looms)
+    again = await there.project()
+    (made,) = await here.fabric.tasks.submit(Submit(project="looms", tasks=[NewTask()], by=ANN))
+    assert isinstance(made, Task)
+    assert made.project == again.id != looms.id
 
 
 async def test_nothing_is_put_into_a_project_that_is_being_closed_or_removed(replicas: Pair) -> None:

@@ -39,7 +39,7 @@ Answer = Callable[[Iterable[Outcome], list[Event]], None]
 
 
 class Spoilt(Exception):
-    """One verb made the transaction unusable for the others."""
+    """One verb made the transaction unusable for the others: by its error, or (None) by wanting the catalogue."""
 
     def __init__(self, waiting: Waiting, error: BaseException | None) -> None:
         super().__init__()
@@ -64,25 +64,26 @@ class WriteLane:
         self._reach.close()
 
     def _serve(self, together: list[Waiting]) -> None:
-        apart: list[Waiting] = []
+        apart: list[tuple[Waiting, bool]] = []
         while len(together) > 1 and len(apart) < APART:
             try:
                 self._answer(*self._transact(together))
                 together = []
             except Spoilt as spoilt:
                 together = [waiting for waiting in together if waiting is not spoilt.waiting]
-                apart.append(spoilt.waiting)
+                apart.append((spoilt.waiting, spoilt.error is None))
             except Refusal:  # of which verb is not known: what is told is sent with a later question
                 break
             except FabricError as error:
                 self._answer([(future, None, error) for _, future in together], [])
                 together = []
-        for waiting in (*together, *apart):
+        for waiting in together:
             self._serve_alone(waiting)
+        for waiting, exclusive in apart:
+            self._serve_alone(waiting, exclusive)
 
-    def _serve_alone(self, waiting: Waiting) -> None:
+    def _serve_alone(self, waiting: Waiting, exclusive: bool = False) -> None:
         failure: BaseException | None = None
-        exclusive = False
         until = time.monotonic() + CONFLICT_SECONDS
         for attempt in range(TRIES):
             try:

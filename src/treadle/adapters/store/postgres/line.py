@@ -155,13 +155,13 @@ def wired(value: Value) -> bytes | None:
     if isinstance(value, bytes):
         data = value
     elif isinstance(value, str):
-        data = _encoded(value)
+        data = value.encode()
     elif isinstance(value, int):
         data = b"%d" % value
     else:
-        data = _encoded("{" + ",".join([_element(element) for element in value]) + "}")
+        data = ("{" + ",".join([_element(element) for element in value]) + "}").encode()
     if b"\0" in data:
-        raise Invalid(Fault("text", "must not contain the character U+0000; PostgreSQL cannot store it"))
+        raise Invalid(Fault("value", "must not contain the character U+0000; PostgreSQL cannot store it"))
     return data
 
 
@@ -173,10 +173,3 @@ def _element(element: Scalar) -> str:
             element = element.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{element}"'
     return str(element)
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise Invalid(Fault("text", "must not contain half of a surrogate pair")) from None

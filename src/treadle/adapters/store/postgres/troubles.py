@@ -5,6 +5,8 @@ SQLSTATE classes are PostgreSQL's, appendix A of its documentation.
 
 from treadle.core.errors import (
     FabricError,
+    Fault,
+    Invalid,
     StoreCorrupt,
     StoreFull,
     StoreReadOnly,
@@ -19,6 +21,9 @@ CONFLICTS = frozenset({"40001", "40P01", "23505", "55P03", OUTDATED})
 
 DYING = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})
 """The server shuts down, crashed, starts up, or ended a connection that had been idle too long."""
+
+BAD_VALUES = frozenset({"22", "54"})
+"""The classes of values that are out of range or cannot be read, and of what is too long (an index entry, a row)."""
 
 READ_ONLY = frozenset({"25006", "42501"})
 """A read-only transaction (a standby, `default_transaction_read_only`), or a missing privilege."""
@@ -54,6 +59,8 @@ class CatalogueNeeded(Exception):
 def plain(sqlstate: str | None, said: str, shown: str) -> FabricError:
     """What the server complains of, in our words; `shown` is its address without a password."""
     state = sqlstate or ""
+    if state[:2] in BAD_VALUES:
+        return Invalid(Fault("value", f"cannot be stored: {said}"))
     if state in ("53100", "58030"):
         return StoreFull(f"The disk of the store {shown} is full or failing; nothing was changed ({said})")
     if state in READ_ONLY:
