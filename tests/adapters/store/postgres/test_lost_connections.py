@@ -131,6 +131,26 @@ async def test_a_commit_that_took_effect_is_answered_and_not_repeated(opened: Op
     assert await value(store, "n") == Stored("n", 2, 2)
 
 
+async def test_another_server_that_took_over_is_not_asked_for_the_fate_of_a_commit(
+    opened: Open, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transactions may have the same numbers."""
+    store = await opened(proxy.url)
+
+    def verb(tx: Tx) -> int:
+        answer = add("n")(tx)
+        proxy.mute = True
+        return answer
+
+    await store.write(add("n"))
+    writing = store.write(verb)
+    await asyncio.wait_for(proxy.swallowed.wait(), 10)
+    monkeypatch.setattr("treadle.adapters.store.postgres.schema.HISTORY", "SELECT 'another cluster'")
+    proxy.hang_up()
+    with pytest.raises(StoreUnavailable, match="not known"):
+        await writing
+
+
 async def test_a_commit_that_never_arrived_runs_again(opened: Open, proxy: Proxy) -> None:
     """The server still believes in the former connection, whose transaction holds the row that is needed again."""
     store = await opened(proxy.url)

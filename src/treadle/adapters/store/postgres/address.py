@@ -33,13 +33,15 @@ SET plan_cache_mode = force_generic_plan;
 SET lock_timeout = '10s';
 SET statement_timeout = '50s';
 SET idle_in_transaction_session_timeout = '15s';
+DO $$ BEGIN  -- a statement of a client that is gone ends soon; not every server can
+    SET client_connection_check_interval = '5s';
+EXCEPTION WHEN OTHERS THEN NULL;
+END $$;
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
 """
 """Every statement is meant to walk an index in its order, whatever the statistics say at the moment; acknowledged means
 synced; nothing runs longer than we listen (SILENCE_SECONDS); and a replica that is paused in a transaction does not
 keep the others waiting for long."""
-SESSION_14 = "SET client_connection_check_interval = '5s'"
-"""From PostgreSQL 14 on, a statement of a client that is gone ends soon."""
 
 
 UNREADABLE = (
@@ -73,8 +75,6 @@ class Address:
         try:
             self._check(connection)
             connection.execute(SESSION)
-            if connection.info.server_version >= 140_000:
-                connection.execute(SESSION_14)
         except psycopg.Error as error:
             connection.close()
             raise self.plain(error) from None

@@ -22,8 +22,8 @@ from .tx import READING, WRITING, PostgresTx
 
 TOGETHER = 128
 """Verbs in one transaction at most; it bounds how long their locks are held."""
-READ_TOGETHER = 16
-"""Queries on one snapshot at most."""
+READ_TOGETHER = 4
+"""Queries on one snapshot at most: it spares round trips, but those behind a slow one wait for it."""
 
 APART = 4
 """So many verbs may spoil one transaction before all the others also run by themselves."""
@@ -33,6 +33,8 @@ CONFLICT_SECONDS = 15.0
 LOSSES = 5
 """How often verbs run again because the connection broke under them."""
 LONGEST_PAUSE_SECONDS = 0.2
+FATE_SECONDS = 30.0
+"""How long we ask what became of a commit before we say that nobody knows."""
 
 Answer = Callable[[Iterable[Outcome], list[Event]], None]
 """Hands outcomes, and the facts of a commit, to the loop."""
@@ -107,8 +109,8 @@ class WriteLane:
     def _transact(self, together: list[Waiting], exclusive: bool = False) -> tuple[list[Outcome], list[Event]]:
         """Run the verbs in one transaction and commit; what to answer and which facts there are."""
         for _ in range(LOSSES):
-            line = self._reach.line()
-            tx = PostgresTx(line, self._reach.ground, known=self._known, shard=self._reach.shard, exclusive=exclusive)
+            line, ground = self._reach.line(), self._reach.ground
+            tx = PostgresTx(line, ground, known=self._known, shard=self._reach.shard, exclusive=exclusive)
             outcomes: list[Outcome] = []
             try:
                 outcomes = [_run(tx, waiting) for waiting in together]
@@ -117,7 +119,7 @@ class WriteLane:
             except Lost:
                 self._reach.drop()
                 self._known.forget()
-                if tx.committing and self._was_committed(tx.number):
+                if tx.committing and tx.number is not None and self._was_committed(tx.number, ground.history):
                     return outcomes, tx.committed
             except BaseException as error:
                 self._roll_back(line)
@@ -129,26 +131,26 @@ class WriteLane:
                     self._known.forget()
         raise StoreUnavailable(f"The connection to {self._reach.shown} broke {LOSSES} times; nothing was changed")
 
-    def _was_committed(self, number: str | None) -> bool:
+    def _was_committed(self, number: str, history: str) -> bool:
         """What became of a transaction whose commit was not answered. Raises StoreUnavailable where nobody can tell."""
-        while number is not None:  # without a number it has written nothing
+        until = time.monotonic() + FATE_SECONDS
+        while time.monotonic() < until:
             try:
                 fate = self._reach.line().ask(WRITING["fate"], number)[0][0]
             except Lost:
                 self._reach.drop()
                 continue
             except (Refusal, StoreUnavailable):
-                fate = None
-            if fate == "in progress":  # the server has not noticed yet that we are gone; the new line told it to stop
-                self._reach.closing.wait(0.05)
-            elif fate is None:
-                raise StoreUnavailable(
-                    f"The connection to {self._reach.shown} broke during a commit, and whether it took effect is not "
-                    "known; look before you repeat"
-                )
-            else:
+                break
+            if fate is None or self._reach.ground.history != history:
+                break  # long ago, or another server that took over: there the number may be somebody else's
+            if fate != "in progress":
                 return bool(fate == "committed")
-        return False
+            time.sleep(0.05)  # the server has not noticed yet that we are gone; the new line has told it to stop
+        raise StoreUnavailable(
+            f"The connection to {self._reach.shown} broke during a commit, and whether it took effect is not known; "
+            "look before you repeat"
+        )
 
     def _roll_back(self, line: Line) -> None:
         line.forget_told()
@@ -179,35 +181,35 @@ class ReadLane:
         losses = 0
         while together:
             try:
-                together = self._look(together)
+                self._look(together)
             except Lost as lost:
                 self._reach.drop()
                 losses += 1
                 if losses == LOSSES:
                     raise StoreUnavailable(f"The store {self._reach.shown} cannot be read now: {lost}") from None
 
-    def _look(self, together: list[Waiting]) -> list[Waiting]:
-        """Answer from one snapshot; what is left when a query spoilt it."""
+    def _look(self, together: list[Waiting]) -> None:
+        """Answer from one snapshot, taking from the list what is answered: all, or up to a query that spoilt it."""
         line = self._reach.line()
         tx = PostgresTx(line, self._reach.ground)
-        for place, (query, future) in enumerate(together):
+        spoilt = False
+        while together and not spoilt:
+            query, future = together[0]
+            result: object = None
+            error: BaseException | None = None
             try:
-                self._answer([(future, query(tx), None)], [])
+                result = query(tx)
             except Lost:
                 raise
             except Refusal as refusal:
-                error = plain(refusal.sqlstate, refusal.said, self._reach.shown)
-                self._answer([(future, None, error)], [])
-                together = together[place + 1 :]
-                break
-            except BaseException as error:  # noqa: BLE001 - it is handed to the caller
-                self._answer([(future, None, error)], [])
-        else:
-            together = []
+                error, spoilt = plain(refusal.sqlstate, refusal.said, self._reach.shown), True
+            except BaseException as raised:  # noqa: BLE001 - it is handed to the caller
+                error = raised
+            del together[0]
+            self._answer([(future, result, error)], [])
         line.forget_told()
         if not line.idle:
             line.ask(READING["roll_back"])
-        return together
 
 
 def _run(tx: PostgresTx, waiting: Waiting) -> Outcome:

@@ -15,11 +15,22 @@ from .address import Address
 PACKAGE = "treadle.adapters.store.postgres"
 
 
+HISTORY = """
+SELECT system_identifier || '/' || CASE WHEN pg_is_in_recovery() THEN '' ELSE
+    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END
+FROM pg_control_system()
+"""
+
+
 class Ground(Struct, frozen=True):
-    """The schema in which the store lies, and what is added to every cursor (see the table `events`)."""
+    """The schema in which the store lies, what is added to every cursor (see the table `events`), and whose it is.
+
+    `history` names the cluster and its timeline: where it is another one, another server has taken over.
+    """
 
     schema: str
     base: int
+    history: str
 
 
 def upgrade(connection: psycopg.Connection[Any], address: Address) -> Ground:
@@ -55,7 +66,7 @@ def ground(connection: psycopg.Connection[Any], address: Address) -> Ground:
             schema = _schema(connection)
             if _version(connection) > len(steps(PACKAGE)):
                 raise StoreTooNew
-            return Ground(schema, _base(connection))
+            return Ground(schema, _base(connection), str(_one(connection, HISTORY)[0]))
     except psycopg.Error as error:
         raise address.plain(error) from None
 

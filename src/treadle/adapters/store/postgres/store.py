@@ -48,7 +48,7 @@ class PostgresStore:
             reach = Reach(address, self._closing, writing=False, patience=patience)
             lanes.append(ReadLane(reach, self._reads, self._answer))
         self._threads = [
-            threading.Thread(target=lane.run, name="treadle-write" if place < write_lanes else "treadle-read")
+            threading.Thread(target=lane.run, name=f"treadle-{'write' if place < write_lanes else 'read'}", daemon=True)
             for place, lane in enumerate(lanes)
         ]
         self._ends = [self._writes] * write_lanes + [self._reads] * read_lanes

@@ -70,6 +70,7 @@ class PostgresTx:
         self.committed: list[Event] = []
         self.writes = 0
         self.number: str | None = None
+        self._numbered = 0  # how many changes it had made when it was last asked for its number
         self.committing = False
         line.tell(self._sql["begin_writing" if writing else "begin_reading"])
         if exclusive:
@@ -213,8 +214,10 @@ class PostgresTx:
         def ask(refs: Sequence[str]) -> dict[str, Project]:
             return rows.under_refs(refs, [rows.project_of(row) for row in self._ask("projects", refs)])
 
-        known = self._relying_on() if refs else None
-        return remembered(known.projects, refs, ask) if known else ask(refs) if refs else {}
+        if not refs:
+            return {}
+        known = self._relying_on()
+        return remembered(known.projects, refs, ask) if known else ask(refs)
 
     def list_projects(self, state: ProjectState | None, limit: int, offset: int) -> list[Project]:
         self._relying_on()
@@ -233,15 +236,19 @@ class PostgresTx:
         def ask(ids: Sequence[str]) -> dict[str, TaskType]:
             return {row[1]: rows.type_of(row) for row in self._ask("types", ids)}
 
-        known = self._relying_on() if ids else None
-        return remembered(known.types, ids, ask) if known else ask(ids) if ids else {}
+        if not ids:
+            return {}
+        known = self._relying_on()
+        return remembered(known.types, ids, ask) if known else ask(ids)
 
     def types_named(self, project: str, refs: Sequence[str]) -> dict[str, TaskType]:
         def ask(refs: Sequence[str]) -> dict[str, TaskType]:
             return rows.under_refs(refs, [rows.type_of(row) for row in self._ask("types_named", project, refs)])
 
-        known = self._relying_on() if refs else None
-        return remembered(known.types_of(project), refs, ask) if known else ask(refs) if refs else {}
+        if not refs:
+            return {}
+        known = self._relying_on()
+        return remembered(known.types_of(project), refs, ask) if known else ask(refs)
 
     def list_types(self, project: str, limit: int, offset: int) -> list[TaskType]:
         self._relying_on()
@@ -311,7 +318,7 @@ class PostgresTx:
 
     def commit(self) -> None:
         """Ask the server to commit. Whoever loses the line meanwhile looks up the fate of `number`."""
-        if self.writes and self.number is None:
+        if self.number is None and self.writes != self._numbered:
             self.number = self._line.ask(self._sql["number"])[0][0]
         self.committing = bool(self.writes)
         self._line.ask(self._sql["commit"])
@@ -324,7 +331,7 @@ class PostgresTx:
         self._line.tell(self._sql[name], *values)
         self._line.tell(self._sql["number"])
         found, number = self._line.ask_told(2)
-        self.number = number[0][0]
+        self.number, self._numbered = number[0][0], self.writes
         return found
 
     def _tell(self, name: str, *values: Value) -> None:
