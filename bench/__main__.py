@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from bench import ours
+from bench import ours, runs
 from bench.ours import Figures
 from bench.peers import rounds
 
@@ -38,7 +38,7 @@ class Row:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each pair, interleaved (default %(default)s)")
-    parser.add_argument("--only", default="http,depth,drain,seen,rest", help="which parts, by comma (default all)")
+    parser.add_argument("--only", default="http,depth,drain,seen,rest,runs", help="which parts, by comma (default all)")
     parser.add_argument("--quick", action="store_true", help="one round, and 100,000 tasks where else a million")
     parser.add_argument("--json", action="store_true", help="the medians as JSON instead of a table")
     parser.add_argument("--write", action="store_true", help="put the table into bench/README.md")
@@ -47,6 +47,7 @@ def main() -> int:
     most = 100_000 if asked.quick else 1_000_000
     parts: dict[str, Callable[[int, int], list[Row]]] = {
         "http": http, "depth": depth, "drain": drain, "seen": seen, "rest": rest,
+        "runs": running,
     }  # fmt: skip
     table: list[Row] = []
     for name in asked.only.split(","):
@@ -132,6 +133,25 @@ def rest(count: int, most: int) -> list[Row]:
         Row("idle server, % of a core", f"{fresh['idle_cpu_percent']:.2f}", f"{old['idle_cpu_percent']:.2f}", "≤ 0.5"),
         Row("start to ready, s", f"{fresh['ready_s']:.2f}",
             f"with {most:,} finished: {old['ready_s']:.2f}", "≤ 1.5; ≤ 2"),
+    ]  # fmt: skip
+
+
+def running(count: int, most: int) -> list[Row]:
+    """What runs print, and how soon they speak."""
+    one, many, flood, huge, speaks = in_turn(
+        count, lambda: runs.lines(1), lambda: runs.lines(200), lambda: runs.flood(100),
+        lambda: runs.flood(1024), lambda: runs.speaks(10),
+    )  # fmt: skip
+    return [
+        Row("line of a run to its one subscriber, p50 and p99 ms",
+            f"{one['p50_ms']:.1f}; {one['p99_ms']:.1f}", "", "p99 ≤ 10"),
+        Row("… to each of 200 subscribers", f"{many['p50_ms']:.1f}; {many['p99_ms']:.1f}", "", "p99 ≤ 10"),
+        Row("100 MiB of output to a follower, MB/s", f"{flood['mb_per_s']:.0f}", "", "≥ 50"),
+        Row("server while 1 GiB passes, MB resident",
+            f"{huge['most_mb']:.0f}", f"before: {huge['before_mb']:.0f}", "flat"),
+        Row("request for a run to its first byte, ms", f"{speaks['native_ms']:.0f}",
+            f"Console's execute: {speaks['console_ms']:.0f}", ""),
+        Row("`treadle run -- echo hi`, s", f"{speaks['cli_ms'] / 1000:.2f}", "", "≤ 0.4"),
     ]  # fmt: skip
 
 

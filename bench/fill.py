@@ -6,6 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.sqlite import open_sqlite
 from treadle.core.access import Principal
@@ -25,7 +26,7 @@ TOGETHER = 1000
 async def fill(home: Path, queued: int, finished: int) -> None:
     """Makes project `filled` with type `t`, and in it so many finished and then so many queued tasks."""
     store = await open_sqlite(home / "treadle.db")
-    fabric = Fabric(store, LocalBus(), SteadyClock(), new_id, report=lambda duty, error: None)
+    fabric = Fabric(store, LocalBus(), SteadyClock(), new_id, unprinted(SteadyClock()), report=lambda duty, error: None)
     me = Principal("bench", "bench", ("*",))
     try:
         await fabric.projects.create(PROJECT, me)
@@ -36,7 +37,7 @@ async def fill(home: Path, queued: int, finished: int) -> None:
         await _submit(fabric, me, range(first, min(first + TOGETHER, finished)))
         taken = await fabric.tasks.claim(Claim(project=PROJECT, worker="filler", count=TOGETHER))
         done = Result(ok=True, output="ok")
-        await fabric.tasks.finish_many([Finish(task=t.id, by=Hold(fence=t.fence), result=done) for t in taken])
+        await fabric.tasks.finish.many([Finish(task=t.id, by=Hold(fence=t.fence), result=done) for t in taken])
     for first in range(0, queued, TOGETHER):
         await _submit(fabric, me, range(first, min(first + TOGETHER, queued)))
     await store.close()

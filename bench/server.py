@@ -62,7 +62,9 @@ class Server:
 
 
 @contextmanager
-def treadle(home: Path | None = None, *, store: str | None = None, core: int | None = 0) -> Iterator[Server]:
+def treadle(
+    home: Path | None = None, *, store: str | None = None, core: int | None = 0, console_root: str = ""
+) -> Iterator[Server]:
     """Starts the server, waits until it is ready, stops it cleanly. Rate limits are off; logs go nowhere.
 
     `core` pins it to one core, as the load runs on the other; None leaves it both.
@@ -70,11 +72,14 @@ def treadle(home: Path | None = None, *, store: str | None = None, core: int | N
     with tempfile.TemporaryDirectory(prefix="treadle-bench-", dir="/var/tmp") as folder:
         home = home or Path(folder) / "home"
         ready = Path(folder) / "ready.json"
-        listen = ["--listen", "taskdriver=127.0.0.1:0", "--listen", "fabric=127.0.0.1:0"]
+        faces = ("taskdriver", "fabric", "console")
+        listen = [each for face in faces for each in ("--listen", f"{face}=127.0.0.1:0")]
         command = [sys.executable, "-m", "treadle", "up", "--home", str(home), "--ready-file", str(ready), *listen]
         pinned = [] if core is None or (os.cpu_count() or 1) < 2 else ["taskset", "-c", str(core)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TREADLE_")}
         environment |= {"TREADLE_TASKDRIVER_RATE_LIMIT": "0", "TREADLE_FABRIC_RATE_LIMIT": "0"}
+        if console_root:
+            environment["UA_BROWSE_ROOTS"] = console_root
         if store:
             environment["TREADLE_STORE"] = store
         began = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-CONTENT = frozenset({"lock", "secrets", "server.json", "treadle.db", "treadle.toml"})
+CONTENT = frozenset({"console", "lock", "node", "output", "secrets", "server.json", "treadle.db", "treadle.toml"})
 """Names by which an existing folder is known to be a home."""
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 
@@ -35,6 +35,12 @@ class Home:
     @property
     def database(self) -> Path:
         return self.path / "treadle.db"
+
+    def folder(self, name: str) -> Path:
+        """A folder of the home, made where it is missing."""
+        path = self.path / name
+        path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        return path
 
     @property
     def key_file(self) -> Path:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from tests.core.stage import ANN, HandClock
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.core.catalogue import NewType
 from treadle.core.events import Event
@@ -31,7 +32,7 @@ class Replica:
     fabric: Fabric = field(init=False)
 
     def __post_init__(self) -> None:
-        self.fabric = Fabric(self.store, LocalBus(), self.clock, new_id, report=_never)
+        self.fabric = Fabric(self.store, LocalBus(), self.clock, new_id, unprinted(self.clock), report=_never)
 
     async def project(self, name: str = "looms") -> Project:
         return (await self.fabric.projects.create(name, ANN)).project

@@ -38,6 +38,7 @@ RULES = {
     "core": rule(packages=frozenset({"msgspec"}), never=HTTP | DATABASES | BUSES),
     "adapters": rule("core", never=SERVING),
     "node": rule("core", never=SERVING | DATABASES),
+    "device": rule("core", "node", "home", "signals", never=SERVING | DATABASES | BUSES),
     "web": rule("core.errors", "core.access", never=DATABASES | BUSES),
     "capabilities": rule("capabilities/*", never=DATABASES | BUSES),  # its __init__.py: the list BUILT_IN
     "capabilities/*": rule("core", "web", never=DATABASES | BUSES),
@@ -45,12 +46,13 @@ RULES = {
     "faces/*": rule("core", "web", never=DATABASES | BUSES),
     "compose": rule("*"),
     "cli": rule("client", "settings", never=DATABASES | BUSES),
-    "client": rule(packages=frozenset({"msgspec", "httpx2"}), never=DATABASES | BUSES),
+    "client": rule(packages=frozenset({"msgspec", "httpx2", "websockets"}), never=DATABASES | BUSES),
     "home": rule(packages=frozenset({"msgspec"}), never=HTTP | DATABASES | BUSES),
     "signals": rule(packages=frozenset(), never=HTTP | DATABASES | BUSES),
     "settings": rule(packages=frozenset({"msgspec"}), never=HTTP | DATABASES | BUSES),
 }
 SERVERS = {"up", "serve", "node"}  # the commands that import compose, and only when they run
+PROGRAMS = {"device"}  # rooms that are programs of their own; the command of that name imports them when it runs
 SUITES = ("capabilities", "faces")  # folders in which every folder is a room of its own
 
 
@@ -99,6 +101,9 @@ def fault(found: Import) -> str | None:
         if {found.importer.rsplit(".", 1)[-1], found.inside} & SERVERS:
             return None
         return f"only {', '.join(sorted(SERVERS))} import compose"
+    if room == "cli" and target_room in PROGRAMS:
+        lazily = found.inside is not None and found.importer.rsplit(".", 1)[-1] == target_room
+        return None if lazily else f"only the command {target_room} imports {target_room}, lazily"
     return f"{room} may import {', '.join(sorted(rules.rooms)) or 'no other room'}"
 
 

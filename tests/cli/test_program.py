@@ -96,4 +96,6 @@ def test_a_shell_completes_commands_and_their_options() -> None:
         return set(done.stdout.split())
 
     assert completed("treadle se") == {"serve", "settings"}
+    assert completed("treadle tasks su") == {"submit"}
     assert "--json" in completed("treadle settings --")
+    assert "--detach" in completed("treadle run --")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.sqlite import SqliteStore, open_sqlite
 from treadle.core.access import Principal
@@ -38,7 +39,7 @@ class HandClock:
 def numbered() -> Ids:
     """Ids in the order in which they were asked for."""
     numbers = count(1)
-    return lambda: f"id-{next(numbers):06}"
+    return lambda: f"00000000-0000-4000-8000-{next(numbers):012}"
 
 
 @dataclass
@@ -66,7 +67,9 @@ async def set_stage(path: Path) -> AsyncIterator[Stage]:
     store = await open_sqlite(path)
     clock = HandClock()
     reports: list[tuple[str, Exception]] = []
-    fabric = Fabric(store, LocalBus(), clock, numbered(), report=lambda name, error: reports.append((name, error)))
+    fabric = Fabric(
+        store, LocalBus(), clock, numbered(), unprinted(clock), report=lambda name, error: reports.append((name, error))
+    )
     try:
         yield Stage(store, fabric, clock, reports)
     finally:

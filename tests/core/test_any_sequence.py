@@ -19,6 +19,7 @@ from tests.core.books import open_books
 from tests.core.facts import Told
 from tests.core.model import Kind, Model, Piece, Pool
 from tests.core.stage import ANN, HandClock, numbered
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.sqlite import open_sqlite
 from treadle.adapters.store.sqlite import store as sqlite
@@ -111,7 +112,9 @@ class AnySequence(RuleBasedStateMachine):
         # What a power loss leaves is another test's subject; without waiting for the disk this one sees more.
         with patch.object(sqlite, "DURABLE", sqlite.DURABLE + "PRAGMA synchronous = OFF;"):
             self.store = self.run(open_sqlite(Path(self.folder.name, "treadle.db")))
-        self.fabric = Fabric(self.store, LocalBus(), self.clock, self.ids, report=lambda name, error: None)
+        self.fabric = Fabric(
+            self.store, LocalBus(), self.clock, self.ids, unprinted(self.clock), report=lambda name, error: None
+        )
 
     def teardown(self) -> None:
         self.run(self.store.close())
@@ -212,7 +215,7 @@ class AnySequence(RuleBasedStateMachine):
             elif verb == "release":
                 await tasks.release(Release(task=id, by=by))
             elif verb == "finish twice":
-                outcomes = await tasks.finish_many([Finish(task=id, by=by, result=good)] * 2)
+                outcomes = await tasks.finish.many([Finish(task=id, by=by, result=good)] * 2)
                 return [None if isinstance(outcome, Task) else type(outcome) for outcome in outcomes]
             else:
                 await tasks.finish(Finish(task=id, by=by, result=good if verb == "finish" else bad))

@@ -12,7 +12,7 @@ import pytest
 
 from treadle.adapters.store.sqlite import SqliteStore, open_sqlite
 from treadle.core import batching
-from treadle.core.batching import Batched
+from treadle.core.batching import QUIET_TURNS, Batched, Station
 from treadle.core.documents import Collection
 from treadle.core.errors import Conflict, FabricError, Fault, Invalid, StoreFull, StoreUnavailable
 from treadle.core.ports import Tx
@@ -22,15 +22,20 @@ stamps = Collection("stamp", int)
 
 
 class Office:
-    """A set-based verb that stamps words, and remembers who rode together."""
+    """Two set-based verbs, one that stamps words and one that reads them; remembers who rode together."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.rides: list[list[str]] = []
-        self.stamp = Batched[str, int](store, self.verb)
+        self.journeys: list[Tx] = []
+        """The transaction of each ride."""
+        station = Station(store)
+        self.stamp = Batched[str, int](station, self.verb)
+        self.read = Batched[str, int](station, self.reading)
 
     def verb(self, tx: Tx, words: Sequence[str]) -> Sequence[int | FabricError]:
         self.rides.append(list(words))
+        self.journeys.append(tx)
         outcomes: list[int | FabricError] = []
         for word in words:
             if word.startswith("refused"):
@@ -46,6 +51,10 @@ class Office:
             if word.startswith("unstorable"):
                 raise Invalid(Fault("word", "cannot be stored"))
         return outcomes
+
+    def reading(self, tx: Tx, words: Sequence[str]) -> Sequence[int]:
+        self.journeys.append(tx)
+        return list(map(len, words))
 
     async def stamped(self) -> dict[str, int]:
         return await self.store.read(lambda tx: {stamp.key: stamp.value for stamp in stamps.page(tx, limit=1000)})
@@ -69,8 +78,9 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
 
 
 async def departed() -> None:
-    """One turn of the loop: calls made before have left for the store."""
-    await asyncio.sleep(0)
+    """As many turns of the loop as it takes: calls made before have left for the store."""
+    for _ in range(QUIET_TURNS + 2):
+        await asyncio.sleep(0)
 
 
 async def test_calls_made_at_once_ride_together_and_are_answered_in_order(office: Office) -> None:
@@ -92,6 +102,40 @@ async def test_calls_that_arrive_while_a_ride_is_under_way_share_the_next(office
         await departed()
     await asyncio.gather(first, *later)
     assert office.rides == [["first"], ["x", "y", "z"]]
+
+
+async def test_different_verbs_share_a_commit(office: Office) -> None:
+    with office.busy():
+        first = office.stamp("first")
+        await departed()
+        later = (office.read("x"), office.stamp("yy"))
+    assert await asyncio.gather(first, *later) == [5, 1, 2]
+    one, *two = office.journeys
+    assert len(two) == 2
+    assert two[0] is two[1] is not one
+
+
+async def test_callers_answered_together_come_back_together(office: Office) -> None:
+    """One of them needs three turns of the loop in between: reading an answer and writing a request takes some."""
+
+    async def caller(word: str, turns: int) -> None:
+        for verb in (office.stamp, office.read) * 3:
+            await verb(word)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+    await asyncio.gather(caller("a", 0), caller("b", 3))
+    assert office.rides == [["a", "b"]] * 3
+
+
+async def test_those_who_keep_coming_do_not_hold_up_the_first(office: Office) -> None:
+    first, others = office.stamp("first"), []
+    async with asyncio.timeout(10):
+        while not first.done():
+            others.append(office.stamp(f"w{len(others)}"))
+            await asyncio.sleep(0)
+    assert await first == 5
+    await asyncio.gather(*others)
 
 
 async def test_a_ride_has_a_largest_size(office: Office) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.core.stage import ANN, Stage
+from tests.unprinted import unprinted
 from treadle.core import catalogue, duties
 from treadle.core.access import Principal
 from treadle.core.catalogue import ProjectEdit
@@ -47,6 +48,8 @@ class Replica:
             queue=Watched(self.stage.store, fabric.bus, self.stage.clock, fabric.ids, fabric._types),
             catalogue=fabric.projects,
             grants=fabric.grants,
+            nodes=fabric.nodes,
+            outputs=unprinted(self.stage.clock),
             report=lambda name, error: self.reports.append((name, error)),
         )
 
@@ -124,7 +127,7 @@ async def test_turns_of_a_project_that_is_gone_do_not_stay(stage: Stage) -> None
     stage.clock.advance(3600)
     await replica.tick()
     turns = await stage.store.read(lambda tx: {turn.key for turn in duties.turns.page(tx)})
-    assert turns <= {"prune", "remains"}
+    assert turns <= {"prune", "remains", "output"}
 
 
 async def test_a_quiet_project_is_not_swept(stage: Stage) -> None:

@@ -25,7 +25,7 @@ async def take(facts: AsyncIterator[Event], count: int) -> list[Event]:
 
 async def test_kinds_are_words_joined_by_a_point_and_each_stands_once() -> None:
     assert len(set(KINDS)) == len(KINDS)
-    assert {kind.split(".")[0] for kind in KINDS} == {"project", "type", "task", "grant"}
+    assert {kind.split(".")[0] for kind in KINDS} == {"project", "type", "task", "grant", "node"}
 
 
 async def test_following_gives_what_was_and_then_what_happens(stage: Stage) -> None:

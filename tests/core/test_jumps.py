@@ -10,6 +10,7 @@ import pytest
 
 from tests.core.stage import ANN, numbered
 from tests.core.test_clock import Machine
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.sqlite import open_sqlite
 from treadle.core.clock import HOUR, MINUTE, SECOND
@@ -28,7 +29,9 @@ async def laptop(machine: Machine, home: Path) -> AsyncIterator[Fabric]:
         reports.append((name, error))
 
     try:
-        yield Fabric(store, LocalBus(), machine.clock, numbered(), report=report, steps=machine.clock)
+        yield Fabric(
+            store, LocalBus(), machine.clock, numbered(), unprinted(machine.clock), report=report, steps=machine.clock
+        )
     finally:
         await store.close()
     assert reports == []

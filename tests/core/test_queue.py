@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.stage import ANN, Stage, numbered
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.sqlite import open_sqlite
 from treadle.core.clock import HOUR, MINUTE, SteadyClock
@@ -58,7 +59,7 @@ async def test_setting_the_wall_clock_by_an_hour_neither_loses_nor_doubles_a_lea
 
     store = await open_sqlite(tmp_path / "treadle.db")
     try:
-        fabric = Fabric(store, LocalBus(), clock, numbered(), report=lambda duty, error: None)
+        fabric = Fabric(store, LocalBus(), clock, numbered(), unprinted(clock), report=lambda duty, error: None)
         project = (await fabric.projects.create("looms", ANN)).project.id
         await fabric.tasks.submit(Submit(project=project, tasks=[NewTask()], by=ANN))
         (task,) = await fabric.tasks.claim(Claim(project=project, worker="w", lease=10 * MINUTE))

@@ -9,7 +9,7 @@ from treadle.core import topics
 from treadle.core.events import KINDS, Event, Kind
 from treadle.core.relay import hints, relay_to
 
-QUEUE, TASK = "queue.p", "task.t"
+QUEUE, TASK, OUTPUT = "queue.p", "task.t", "output.t"
 HINTS: dict[Kind, set[str]] = {
     "project.created": set(),
     "project.changed": {"queue.t"},  # may have been reopened; its subject is the project
@@ -21,17 +21,21 @@ HINTS: dict[Kind, set[str]] = {
     "task.claimed": set(),
     "task.resumed": set(),
     "task.extended": set(),
-    "task.succeeded": {TASK},
-    "task.failed": {TASK},
+    "task.succeeded": {TASK, OUTPUT},
+    "task.failed": {TASK, OUTPUT},
     "task.retried": {QUEUE},
-    "task.lost": {QUEUE, TASK},  # back in the queue or failed
+    "task.lost": {QUEUE, TASK, OUTPUT},  # back in the queue or failed
     "task.released": {QUEUE},
-    "task.cancelled": {TASK},
+    "task.cancelled": {TASK, OUTPUT},
     "task.requeued": {QUEUE},
     "task.changed": set(),
-    "task.deleted": {TASK},
+    "task.deleted": {TASK, OUTPUT},
     "grant.opened": set(),
     "grant.closed": set(),
+    "node.joined": set(),
+    "node.left": set(),
+    "node.lost": set(),
+    "node.removed": set(),
 }
 
 
@@ -50,7 +54,12 @@ def test_what_a_fact_is_told_to(kind: Kind) -> None:
 
 def test_many_facts_are_told_once_for_each_topic_and_none_say_nothing() -> None:
     assert hints([]) == set()
-    assert hints([fact("task.submitted"), fact("task.submitted"), fact("task.failed")]) == {"events", QUEUE, TASK}
+    assert hints([fact("task.submitted"), fact("task.submitted"), fact("task.failed")]) == {
+        "events",
+        QUEUE,
+        TASK,
+        OUTPUT,
+    }
 
 
 async def test_who_listens_hears_it_even_if_it_was_said_before_he_looked() -> None:

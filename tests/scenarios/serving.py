@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from treadle.settings import FACES
+
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
-ANYWHERE = ("--listen", "taskdriver=127.0.0.1:0", "--listen", "fabric=127.0.0.1:0")
+ANYWHERE = tuple(f"--listen={face}=127.0.0.1:0" for face, default in FACES.items() if default)
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-OVER_A_WIRE = ("test_server", "test_listen")
+OVER_A_WIRE = ("test_server", "test_listen", "test_sockets", "test_socket_life", "test_tls")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

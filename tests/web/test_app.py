@@ -267,8 +267,9 @@ async def test_the_query_is_never_logged() -> None:
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z", row["timestamp"])
 
 
-async def test_a_socket_is_refused_cleanly() -> None:
+async def test_a_socket_that_nobody_declared_is_refused() -> None:
     sent: list[Message] = []
+    extensions: dict[str, Any] = {}
 
     async def receive() -> dict[str, Any]:
         return {"type": "websocket.connect"}
@@ -276,8 +277,16 @@ async def test_a_socket_is_refused_cleanly() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await app_of(things())({"type": "websocket", "path": "/health"}, receive, send)
+    scope = {
+        "type": "websocket", "scheme": "ws", "path": "/health", "raw_path": b"/health", "query_string": b"",
+        "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 4711), "extensions": extensions,
+    }  # fmt: skip
+    await app_of(things())(scope, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
+    extensions["websocket.http.response"] = {}
+    await app_of(things())(scope, receive, send)
+    assert sent[1]["status"] == 404
+    assert sent[2]["body"].startswith(b'{"success":false')
 
 
 class Client:

@@ -85,15 +85,16 @@ def free_port() -> int:
 
 
 async def test_faces_given_the_same_address_share_one_socket() -> None:
-    async def both(_: Call) -> Reply:
-        return json_reply("both")
+    async def healthy(_: Call) -> Reply:
+        return json_reply({"status": "ok"})
 
     port = free_port()
+    health = route("GET", "/api/health", healthy)
     faces = [
-        face(app_of([route("GET", "/a", echo)], name="ufo"), "ufo", "localhost", port),
-        face(app_of([route("GET", "/b", echo)], name="console"), "console", "127.0.0.1", port),
+        face(app_of([route("GET", "/a", echo), health], name="ufo"), "ufo", "localhost", port),
+        face(app_of([route("GET", "/b", echo), health], name="console"), "console", "127.0.0.1", port),
     ]
-    shared = Listeners(faces, merged=[route("GET", "/api/health", both)])
+    shared = Listeners(faces)
     async with listening(listeners=shared) as listeners, connected(listeners.addresses["console"]) as wire:
         assert listeners.urls["ufo"] == listeners.urls["console"]
         statuses = [(await wire.request("GET", path)).status for path in ("/a", "/b", "/api/health", "/docs", "/c")]
@@ -101,6 +102,28 @@ async def test_faces_given_the_same_address_share_one_socket() -> None:
         paths = (await wire.request("GET", "/openapi.json")).json()["paths"]
         assert set(paths) == {"/a", "/b", "/api/health"}
         assert (await wire.request("GET", "/c")).json()["code"] == "not_found"
+
+
+def test_faces_that_cannot_be_told_apart_cannot_share() -> None:
+    port = free_port()
+    pages = [route("GET", "/", echo), route("POST", "/x/{id}", echo)]
+    listeners = Listeners([face(app_of(pages), "ufo", port=port), face(app_of(pages), "console", port=port)])
+    with pytest.raises(CannotListen) as caught:
+        listeners.open()
+    assert caught.value.message == (
+        f"ufo and console share 127.0.0.1:{port}, and both have GET /, POST /x/{{}}; "
+        "give one of them another address with --listen console=HOST:PORT"
+    )
+    assert listeners.addresses == {}
+    Listeners([face(app_of(pages), "ufo"), face(app_of(pages), "console")]).close()
+
+
+def test_a_face_says_how_it_is_spoken_to() -> None:
+    address = Address("127.0.0.1", 8090)
+    app = app_of([])
+    assert Face("a", app, address).url(address) == "http://127.0.0.1:8090"
+    assert Face("a", app, address, ("c", "k")).url(address) == "https://127.0.0.1:8090"
+    assert Face("a", app, address, ("c", "k"), "wss", "/ws").url(address) == "wss://127.0.0.1:8090/ws"
 
 
 async def test_ipv6() -> None:

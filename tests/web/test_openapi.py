@@ -10,10 +10,12 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from msgspec import Meta, Struct
 
-from tests.web.asking import Problem, app_of, ask, route, things
+from tests.web.asking import Filter, Problem, Thing, app_of, ask, route, things
+from treadle.core.access import PUBLIC
 from treadle.web.join import Joined
 from treadle.web.openapi import Part, Spec, document
 from treadle.web.rate import RateLimit
+from treadle.web.sockets import SocketRoute
 
 # What OpenAPI 3.1 demands of a document, as far as ours uses it; the schemas inside are JSON Schema 2020-12.
 RESPONSE = {"type": "object", "required": ["description"], "properties": {"content": {"$ref": "#/$defs/content"}}}
@@ -29,7 +31,8 @@ SHAPE: dict[str, Any] = {
             "propertyNames": {"pattern": r"^/"},
             "additionalProperties": {
                 "type": "object",
-                "propertyNames": {"enum": ["get", "put", "post", "delete", "patch"]},
+                "propertyNames": {"enum": ["get", "put", "post", "delete", "patch", "x-websocket"]},
+                "patternProperties": {"^x-": {"type": "object"}},
                 "additionalProperties": {"$ref": "#/$defs/operation"},
             },
         },
@@ -77,7 +80,12 @@ def check(text: bytes) -> Any:
         Draft202012Validator.check_schema(schema)
     for reference in re.findall(rb'"\$ref":"#/components/schemas/([^"]+)"', text):
         assert reference.decode() in found["components"]["schemas"]
-    ids = [operation["operationId"] for path in found["paths"].values() for operation in path.values()]
+    ids = [
+        operation["operationId"]
+        for path in found["paths"].values()
+        for method, operation in path.items()
+        if not method.startswith("x-")
+    ]
     assert len(ids) == len(set(ids))
     for path, operations in found["paths"].items():
         for operation in operations.values():
@@ -162,16 +170,48 @@ async def test_a_shared_socket_has_one_document_for_all() -> None:
     other = Spec(
         title="Other", version="2", error=Wide, security={"key": {"type": "apiKey", "in": "header", "name": "K"}}
     )
-    second = app_of([route("GET", "/api/health"), route("GET", "/other", scope="x")], name="other", spec=other)
-    first = app_of([*things(), route("GET", "/api/health", reply=Wide)])
-    joined = Joined([first, second], [route("GET", "/api/health", reply=Problem)])
+    rows = [route("GET", "/api/health", reply=Problem), route("GET", "/other", scope="x")]
+    second = app_of(rows, name="other", spec=other)
+    first = app_of([*things(), route("GET", "/api/health", reply=Thing)])
+    joined = Joined([first, second])
     found = check((await ask(joined, "GET", "/openapi.json")).body)
     assert found["info"]["title"] == "Test and Other"
     assert {"/health", "/api/health", "/other"} <= set(found["paths"])
     merged = found["paths"]["/api/health"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-    assert merged == {"$ref": "#/components/schemas/Problem"}
+    assert merged == {"$ref": "#/components/schemas/Health"}
+    assert {"name", "success"} < set(found["components"]["schemas"]["Health"]["properties"])
     assert found["paths"]["/other"]["get"]["security"] == [{"key": []}]
     assert set(found["components"]["securitySchemes"]) == {"bearer", "key"}
+
+
+async def test_sockets_stand_beside_the_operations_of_their_address() -> None:
+    socket = SocketRoute(
+        path="/api/things/{thingId}",
+        handler=None,  # type: ignore[arg-type]
+        scope="thing:read",
+        summary="What happens to a thing",
+        query=Filter,
+        subprotocols=("v1",),
+        description="One message for each change.",
+    )
+    alone = SocketRoute(path="/ws/{rest*}", handler=None, scope=PUBLIC, summary="All")  # type: ignore[arg-type]
+    hidden = SocketRoute(path="/hidden", handler=None, scope=PUBLIC, summary="No", documented=False)  # type: ignore[arg-type]
+    found = check((await ask(app_of(things(), sockets=[socket, alone, hidden]), "GET", "/openapi.json")).body)
+    shown = found["paths"]["/api/things/{thingId}"]
+    assert {"get", "delete", "x-websocket"} == set(shown)
+    assert [row["name"] for row in shown["x-websocket"]["parameters"]] == ["thingId", "limit", "tag"]
+    assert shown["x-websocket"] | {"parameters": [], "tags": []} == {
+        "summary": "What happens to a thing",
+        "description": "One message for each change.",
+        "tags": [],
+        "parameters": [],
+        "security": [{"bearer": []}],
+        "x-scope": "thing:read",
+        "subprotocols": ["v1"],
+        "messageLimit": 1024 * 1024,
+    }
+    assert found["paths"]["/ws/{rest}"]["x-websocket"]["security"] == []
+    assert "/hidden" not in found["paths"]
 
 
 async def test_the_page_needs_no_network() -> None:

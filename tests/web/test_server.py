@@ -249,12 +249,12 @@ async def test_a_header_that_would_split_the_answer_never_goes_out(value: bytes)
         assert "set-cookie" not in answer.headers
 
 
-async def test_a_websocket_is_refused() -> None:
+async def test_a_websocket_that_nobody_declared_is_refused() -> None:
     upgrade: dict[str, Any] = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
     app = app_of([route("GET", "/socket", echo)])
     async with listening(face(app)) as listeners, connected(listeners.addresses["test"]) as wire:
         answer = await wire.request("GET", "/socket", **upgrade, Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==")
-        assert answer.status == 403
+        assert (answer.status, answer.json()["success"]) == (404, False)
 
 
 async def test_a_proxys_headers_are_not_believed() -> None:

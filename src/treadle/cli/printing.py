@@ -13,8 +13,24 @@ import msgspec
 
 T = TypeVar("T")
 
-GLYPHS = {"queued": "○", "running": "◐", "succeeded": "✓", "failed": "✕", "cancelled": "\u2013"}
-COLOURS = {"queued": "dim", "running": "blue", "succeeded": "green", "failed": "red", "cancelled": "dim"}
+GLYPHS = {
+    "queued": "○",
+    "running": "◐",
+    "succeeded": "✓",
+    "failed": "✕",
+    "cancelled": "\u2013",
+    "present": "●",
+    "absent": "○",
+}
+COLOURS = {
+    "queued": "dim",
+    "running": "blue",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "dim",
+    "present": "green",
+    "absent": "dim",
+}
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _CONTROL_BUT_LINES = {code: text for code, text in _CONTROL.items() if code not in (9, 10)}
 
@@ -56,13 +72,15 @@ def note(line: str) -> None:
 
 def table(columns: Sequence[Column[T]], items: Iterable[T], *, empty: str) -> None:
     """The items as a table; the `empty` line goes to stderr when there are none."""
-    rows = [[plain(column.cell(item)) for column in columns] for item in items]
-    if not rows:
+    shown = list(items)
+    if not shown:
         note(empty)
     elif on_terminal():
-        _rich_table(columns, rows)
+        from rich.console import Console
+
+        Console(highlight=False).print(grid(columns, shown))
     else:
-        _plain_table(columns, rows)
+        _plain_table(columns, _cells(columns, shown))
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
@@ -104,14 +122,14 @@ def when(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _rich_table(columns: Sequence[Column[Any]], rows: list[list[str]]) -> None:
-    from rich.console import Console
+def grid(columns: Sequence[Column[T]], items: Iterable[T]) -> Any:
+    """The items as a table that rich draws."""
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, header_style="dim", pad_edge=False)
+    table = Table(box=None, header_style="dim", pad_edge=False)
     for column in columns:
-        grid.add_column(
+        table.add_column(
             column.title,
             justify="right" if column.kind == "number" else "left",
             no_wrap=True,
@@ -119,15 +137,19 @@ def _rich_table(columns: Sequence[Column[Any]], rows: list[list[str]]) -> None:
             min_width=None if column.kind == "text" else 2,
             ratio=1 if column.kind == "text" else None,
         )
-    for row in rows:
+    for row in _cells(columns, items):
         cells = []
         for column, cell in zip(columns, row, strict=True):
             if column.kind == "state":
                 cells.append(Text(f"{GLYPHS.get(cell, ' ')} {cell}", style=COLOURS.get(cell, "")))
             else:
                 cells.append(Text(cell))
-        grid.add_row(*cells)
-    Console(highlight=False).print(grid)
+        table.add_row(*cells)
+    return table
+
+
+def _cells(columns: Sequence[Column[T]], items: Iterable[T]) -> list[list[str]]:
+    return [[plain(column.cell(item)) for column in columns] for item in items]
 
 
 def _plain_table(columns: Sequence[Column[Any]], rows: list[list[str]]) -> None:

@@ -10,9 +10,10 @@ from typer import Argument, Option
 from treadle import client as sdk
 
 from . import Stop
+from .endings import USAGE
 from .groups import group
 from .printing import Column, fields, json_out, say, table
-from .speaking import USAGE, Home, Json, Server, projects_like, speak
+from .speaking import Home, Json, Server, projects_like, speak
 
 app = group("Projects: named pools of work.")
 

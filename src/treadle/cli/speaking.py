@@ -1,4 +1,4 @@
-"""How a command speaks with the server: the options all of them take, one client, and errors as one line and a code."""
+"""How a command speaks with the server: the options all of them take, and one client."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -7,19 +7,17 @@ from typing import Annotated, Any, TypeVar
 
 from typer import Option
 
-from treadle.client import Client, ClientError, NoServer, Refused, Unauthenticated, Unreachable
+from treadle.client import Client, ClientError
 
-from . import Stop
+from . import Stop, options
+from .endings import USAGE, stop
 
 T = TypeVar("T")
 
-Server = Annotated[
-    str | None, Option("--server", metavar="URL", help="The server to speak with, not the one of the home.")
-]
-Home = Annotated[str | None, Option("--home", metavar="DIR", help="The home whose server to speak with.")]
-Json = Annotated[bool, Option("--json", help="Print JSON.")]
+Server = Annotated[str | None, options.SERVER.typed()]
+Home = Annotated[str | None, options.HOME.typed()]
+Json = Annotated[bool, options.JSON.typed()]
 
-FAILED, USAGE, NO_SERVER = 1, 2, 3
 DEFAULT_PROJECT = "default"
 
 
@@ -52,17 +50,6 @@ def speak(server: str | None, home: str | None, work: Callable[[Client], Corouti
         return asyncio.run(working())
     except ClientError as error:
         raise stop(error) from error
-
-
-def stop(error: ClientError) -> Stop:
-    """The end of the program for this error."""
-    if isinstance(error, NoServer | Unreachable):
-        return Stop(f"{error}; is `treadle up` running?" if isinstance(error, Unreachable) else str(error), NO_SERVER)
-    if isinstance(error, Unauthenticated):
-        return Stop(f"{error.message} (the command line shows the key in TREADLE_KEY, or the home's own)", FAILED)
-    if isinstance(error, Refused):
-        return Stop("; ".join(f"{it.field}: {it.message}" for it in error.faults) or error.message, FAILED)
-    return Stop(str(error), FAILED)
 
 
 def text_or_file(value: str | None) -> str | None:

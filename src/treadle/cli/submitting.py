@@ -16,8 +16,9 @@ from typer import Option
 from treadle import client as sdk
 
 from . import Stop
+from .endings import FAILED, USAGE
 from .printing import json_line, json_out, note, plain, say
-from .speaking import DEFAULT_PROJECT, FAILED, USAGE, Home, Json, Project, Server, speak, text_or_file
+from .speaking import DEFAULT_PROJECT, Home, Json, Project, Server, speak, text_or_file
 
 AT_ONCE, BYTES_AT_ONCE = 1000, 4_000_000
 """Tasks, and bytes of them, in one request of a bulk submit."""

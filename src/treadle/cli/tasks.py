@@ -8,9 +8,10 @@ from typer import Argument, Option
 from treadle import client as sdk
 
 from . import Stop
+from .endings import FAILED, USAGE
 from .groups import group
 from .printing import Column, fields, json_line, json_out, note, plain, say, table
-from .speaking import DEFAULT_PROJECT, FAILED, USAGE, Home, Json, Project, Server, speak
+from .speaking import DEFAULT_PROJECT, Home, Json, Project, Server, speak
 from .submitting import outcome, submit
 
 app = group("Tasks: pieces of work.")

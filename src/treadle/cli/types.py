@@ -8,9 +8,10 @@ from typer import Argument, Option
 from treadle import client as sdk
 
 from . import Stop
+from .endings import USAGE
 from .groups import group
 from .printing import Column, fields, json_out, say, table
-from .speaking import DEFAULT_PROJECT, USAGE, Home, Json, Project, Server, speak, text_or_file
+from .speaking import DEFAULT_PROJECT, Home, Json, Project, Server, speak, text_or_file
 
 app = group("Task types: templates and their policies.")
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from functools import wraps
 from pathlib import Path
 from shlex import quote
 from shutil import which
@@ -15,7 +16,7 @@ from treadle.settings.reading import Wrong, read
 
 from . import Stop
 
-PAGES = {"taskdriver": "/api/docs", "fabric": "/"}
+PAGES = {"taskdriver": "/api/docs", "fabric": "/", "console": "/"}
 """What a browser can open on a face's address."""
 
 
@@ -35,7 +36,10 @@ def up(
     store: Annotated[
         str | None, Option(metavar="URL", help="sqlite, postgresql://USER@HOST/NAME, or @FILE with the URL in it.")
     ] = None,
-    bus: Annotated[str | None, Option(metavar="URL", help="local:, inside this process.")] = None,
+    bus: Annotated[str | None, Option(metavar="URL", help="local:, inside this process, or nats://HOST:PORT.")] = None,
+    bus_credentials: Annotated[
+        str | None, Option(metavar="FILE", help="The file with the credentials for the bus.")
+    ] = None,
     project: Annotated[list[str] | None, Option(metavar="NAME", help="Make this project if it is missing.")] = None,
     auth: Annotated[
         str | None, Option(metavar="open|required", help="required: everybody needs a key, on loopback too.")
@@ -47,10 +51,21 @@ def up(
         "ready_file": ready_file,
         "store": store,
         "bus": bus,
+        "bus_credentials": bus_credentials,
         "projects": project,
         "auth": auth,
     }
-    flags = {name: value for name, value in typed.items() if value is not None} | addresses(listen or ())
+    start(typed, listen or (), node=True)
+
+
+@wraps(up)
+def serve(listen: list[str] | None = None, project: list[str] | None = None, **typed: Any) -> None:
+    start({**typed, "projects": project}, listen or (), node=False)
+
+
+def start(typed: dict[str, Any], listen: Iterable[str], *, node: bool) -> None:
+    """Run the server with what was typed; ends the program."""
+    flags = {name: value for name, value in typed.items() if value is not None} | addresses(listen)
     try:
         reading = read(flags, os.environ)
     except Wrong as wrong:
@@ -58,7 +73,7 @@ def up(
 
     from treadle import compose
 
-    sys.exit(compose.run(reading.settings, reading.warnings, lambda server: show(server, reading.settings)))
+    sys.exit(compose.run(reading.settings, reading.warnings, lambda server: show(server, reading.settings), node=node))
 
 
 def addresses(listen: Iterable[str]) -> dict[str, str]:
@@ -106,8 +121,17 @@ def next_steps(listeners: Mapping[str, str], settings: Settings) -> list[str]:
     if settings.home != Path("~/.treadle").expanduser():
         treadle = f"TREADLE_HOME={quote(str(settings.home))} {treadle}"
     submit = f'{treadle} tasks submit --project default --instructions "Say hello"'
+    opened = []
+    if "console" in listeners and not settings.console.roots:
+        again = f"UA_BROWSE_ROOTS={quote(str(Path.cwd()))} {treadle} up"
+        opened = [
+            "",
+            f"No folder is open to {listeners['console']}, so nothing can be run there. To open one:",
+            "",
+            again,
+        ]
     if "taskdriver" not in listeners or "fabric" not in listeners:
-        return ["Stop with Ctrl-C."]
+        return ["Stop with Ctrl-C.", *opened]
     key = f' -H "X-API-Key: $(cat {quote(str(settings.home / "secrets" / "local.key"))})"'
     login = f"-d agentName=ada -d projectId=default{key if settings.auth == 'required' else ''}"
     token, task = (f"sed -n 's/.*{before}\"\\([^\"]*\\).*/\\1/p'" for before in ('"token":', '"task":{"id":'))
@@ -121,6 +145,7 @@ def next_steps(listeners: Mapping[str, str], settings: Settings) -> list[str]:
         f" TOKEN=$(call $API/auth/login {login} | {token});"
         f" TASK=$(call -X POST $API/agents/ada/next-task | {task});"
         " call $API/tasks/$TASK/complete -d result=Hello | python3 -m json.tool",
+        *opened,
     ]
 
 

@@ -11,9 +11,10 @@ from typer import Argument, Option, Typer
 from treadle import client as sdk
 
 from . import Stop
+from .endings import FAILED, USAGE, stop
 from .printing import json_line, note
 from .running import Runs
-from .speaking import DEFAULT_PROJECT, FAILED, USAGE, Home, Json, Project, Server, speak, stop
+from .speaking import DEFAULT_PROJECT, Home, Json, Project, Server, speak
 
 app = Typer(add_completion=False)
 

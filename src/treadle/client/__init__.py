@@ -18,56 +18,62 @@
 It finds the server that `treadle up` started on this machine; TREADLE_SERVER and TREADLE_KEY name another one.
 """
 
-from treadle.client.client import Client
-from treadle.client.errors import (
-    ClientError,
-    Conflict,
-    Denied,
-    Duplicate,
-    Fault,
-    Invalid,
-    LeaseLost,
-    NoServer,
-    NotFound,
-    ProjectClosed,
-    Refused,
-    TooLarge,
-    TooMany,
-    Unauthenticated,
-    Unavailable,
-    Unreachable,
-    Unreadable,
-    WrongState,
-)
-from treadle.client.nouns import (
-    ENDED,
-    About,
-    Attempt,
-    Duplicates,
-    Ended,
-    Event,
-    Events,
-    Held,
-    NewTask,
-    Page,
-    Policy,
-    Project,
-    Result,
-    Standing,
-    State,
-    Stats,
-    Swept,
-    Tally,
-    Task,
-    TaskType,
-)
-from treadle.client.sync import SyncClient
-from treadle.client.worker import Done, Fail, Worker
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from treadle.client.client import Client
+    from treadle.client.errors import (
+        ClientError,
+        Conflict,
+        Denied,
+        Duplicate,
+        Fault,
+        Invalid,
+        LeaseLost,
+        NoServer,
+        NotFound,
+        ProjectClosed,
+        Refused,
+        TooLarge,
+        TooMany,
+        Unauthenticated,
+        Unavailable,
+        Unreachable,
+        Unreadable,
+        WrongState,
+    )
+    from treadle.client.nouns import (
+        ENDED,
+        About,
+        Attempt,
+        Duplicates,
+        Ended,
+        Event,
+        Events,
+        Held,
+        NewTask,
+        Page,
+        Policy,
+        Project,
+        Result,
+        Standing,
+        State,
+        Stats,
+        Swept,
+        Tally,
+        Task,
+        TaskType,
+    )
+    from treadle.client.runs import Chunk, Extent, Gap, Limits, NewRun, Node, Run, RunEnd, RunPage, Window
+    from treadle.client.sync import SyncClient
+    from treadle.client.worker import Done, Fail, Worker
 
 __all__ = [
     "ENDED",
     "About",
     "Attempt",
+    "Chunk",
     "Client",
     "ClientError",
     "Conflict",
@@ -78,13 +84,18 @@ __all__ = [
     "Ended",
     "Event",
     "Events",
+    "Extent",
     "Fail",
     "Fault",
+    "Gap",
     "Held",
     "Invalid",
     "LeaseLost",
+    "Limits",
+    "NewRun",
     "NewTask",
     "NoServer",
+    "Node",
     "NotFound",
     "Page",
     "Policy",
@@ -92,6 +103,9 @@ __all__ = [
     "ProjectClosed",
     "Refused",
     "Result",
+    "Run",
+    "RunEnd",
+    "RunPage",
     "Standing",
     "State",
     "Stats",
@@ -106,6 +120,20 @@ __all__ = [
     "Unavailable",
     "Unreachable",
     "Unreadable",
+    "Window",
     "Worker",
     "WrongState",
 ]
+
+_MODULES = ("errors", "nouns", "runs", "client", "sync", "worker")  # the dear ones last
+
+
+def __getattr__(name: str) -> Any:
+    """What is named above is imported when it is first used: a program that needs little starts at once."""
+    if name in __all__:
+        for module in _MODULES:
+            found = getattr(import_module(f"treadle.client.{module}"), name, None)
+            if found is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

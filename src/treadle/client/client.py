@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from treadle.client.connection import LONGEST_PAUSE, Connection, backoff, segment
+from treadle.client.connection import Connection, segment
 from treadle.client.errors import NoServer, NotFound, Refused, Unavailable, Unreachable, Unreadable, WrongState, refused
 from treadle.client.finding import Finder
 from treadle.client.nouns import (
@@ -31,6 +31,8 @@ from treadle.client.nouns import (
     Task,
     TaskType,
 )
+from treadle.client.retrying import LONGEST_PAUSE, backoff
+from treadle.client.run_verbs import RunVerbs
 
 T = TypeVar("T")
 
@@ -91,6 +93,7 @@ class Client:
         patience: float = 10.0,
     ) -> None:
         self._connection = Connection(Finder(server, key, home), timeout=timeout, patience=patience)
+        self.runs = RunVerbs(self._connection)
 
     async def __aenter__(self) -> "Client":
         return self

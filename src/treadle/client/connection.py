@@ -1,40 +1,25 @@
 """One client's way to speak HTTP with the server: requests that are repeated where that is safe, and streams."""
 
 import asyncio
-import random
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
-import msgspec
-from msgspec import Struct
-
-from treadle.client.errors import Fault, NoServer, Refused, Unreachable, Unreadable, refused
+from treadle.client.errors import NoServer, Refused, Unreachable
 from treadle.client.finding import Finder, Way
+from treadle.client.retrying import pause_before, refusal
 
 if TYPE_CHECKING:
     import httpx2
 
-LONGEST_PAUSE = 2.0
 CONNECTIONS = 100
 KEEP_ALIVE = 30.0
 """Seconds an idle connection is kept: less than the server does, so that it is never used just as it closes."""
-HEALS = frozenset({"store_unavailable", "stopping", "too_many"})
-"""Refusals that leave nothing behind and pass by themselves."""
-
 Query = Mapping[str, object]
 """Parameters by name: what is None is left out, a list is repeated."""
-
-
-class _Said(Struct):
-    """The body of a refusal."""
-
-    error: str
-    code: str
-    faults: tuple[Fault, ...] = ()
 
 
 class Connection:
@@ -74,7 +59,7 @@ class Connection:
             try:
                 return await self._once(method, path, body, query, wait, headers)
             except (NoServer, Unreachable, Refused) as error:
-                pause = _pause(error, attempt, repeatable)
+                pause = pause_before(error, attempt, repeatable)
                 if pause is None or monotonic() + pause > until:
                     raise
             attempt += 1
@@ -91,7 +76,7 @@ class Connection:
         try:
             async with http.stream("GET", url, headers={**_headers(way), **headers}, timeout=timeout) as answer:
                 if answer.status_code != 200:
-                    raise _refusal(answer.status_code, await answer.aread(), answer.headers)
+                    raise refusal(answer.status_code, await answer.aread(), answer.headers)
                 yield answer.aiter_lines()
         except httpx2.TransportError as error:
             raise self._lost(way, error) from error
@@ -125,7 +110,7 @@ class Connection:
             raise NoServer(f"{way.server} is no address of a server: {error}") from error
         if answer.is_success:
             return answer.content
-        raise _refusal(answer.status_code, answer.content, answer.headers)
+        raise refusal(answer.status_code, answer.content, answer.headers)
 
     def _open(self) -> "tuple[Way, httpx2.AsyncClient]":
         import httpx2  # 120 ms: nobody pays before the first request
@@ -155,24 +140,6 @@ class Connection:
         return Unreachable(f"the server at {way.server} does not answer: {reason}", sent=not unsent)
 
 
-def _pause(error: NoServer | Unreachable | Refused, attempt: int, repeatable: bool) -> float | None:
-    """Seconds until the request may be tried again, or None if it must not be."""
-    if isinstance(error, Refused):
-        if error.code not in HEALS:
-            return None
-        least = error.retry_after if error.code == "too_many" else 0.0
-    elif isinstance(error, Unreachable) and error.sent and not repeatable:
-        return None
-    else:
-        least = 0.0
-    return max(least, backoff(attempt, LONGEST_PAUSE))
-
-
-def backoff(attempt: int, longest: float) -> float:
-    """Seconds to wait before the next attempt: twice as long each time, and never two callers at the same moment."""
-    return float(min(longest, 0.1 * 2 ** min(attempt, 20)) * (0.5 + random.random() / 2))
-
-
 def _url(way: Way, path: str, query: Query | None) -> str:
     given = {name: value for name, value in (query or {}).items() if value is not None}
     return f"{way.server}{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
@@ -180,23 +147,6 @@ def _url(way: Way, path: str, query: Query | None) -> str:
 
 def _headers(way: Way) -> dict[str, str]:
     return {"authorization": f"Bearer {way.key}"} if way.key else {}
-
-
-def _refusal(status: int, body: bytes, headers: Mapping[str, Any]) -> Refused | Unreadable | Unreachable:
-    try:
-        said = msgspec.json.decode(body, type=_Said)
-    except msgspec.DecodeError:
-        if status in (502, 503, 504):
-            return Unreachable(f"something before the server says that it does not answer: status {status}", sent=True)
-        return Unreadable(f"what answers there is no Treadle server: status {status}")
-    after = str(headers.get("retry-after", "1"))
-    return refused(
-        said.code,
-        said.error,
-        status=status,
-        faults=said.faults,
-        retry_after=float(after) if after.isdigit() else 1.0,
-    )
 
 
 def segment(text: str) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from treadle.client.client import Client
-from treadle.client.connection import backoff
 from treadle.client.errors import Invalid, NoServer, Refused, TooLarge, TooMany, Unavailable, Unreachable
 from treadle.client.keeping import Hold
 from treadle.client.nouns import Ended, Standing
+from treadle.client.retrying import backoff
 
 log = logging.getLogger("treadle.worker")
 

@@ -4,18 +4,27 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from treadle.client.client import Client
+from treadle.client.run_verbs import RunVerbs
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Verb(Generic[P, R]):
-    """A verb of Client as a method of SyncClient that waits for the answer."""
+class _Door(Protocol):
+    """Where the verbs of a client are called, and how their answers are waited for."""
 
-    def __init__(self, verb: Callable[Concatenate[Client, P], Awaitable[R]]) -> None:
+    client: Any
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R: ...
+
+
+class _Verb(Generic[P, R]):
+    """A verb of a client as a method of its synchronous door that waits for the answer."""
+
+    def __init__(self, verb: Callable[Concatenate[Any, P], Awaitable[R]]) -> None:
         self._verb = verb
         self.__doc__ = verb.__doc__
 
@@ -23,9 +32,9 @@ class _Verb(Generic[P, R]):
     def __get__(self, door: None, owner: type) -> "_Verb[P, R]": ...
 
     @overload
-    def __get__(self, door: "SyncClient", owner: type) -> Callable[P, R]: ...
+    def __get__(self, door: _Door, owner: type) -> Callable[P, R]: ...
 
-    def __get__(self, door: "SyncClient | None", owner: type) -> "_Verb[P, R] | Callable[P, R]":
+    def __get__(self, door: _Door | None, owner: type) -> "_Verb[P, R] | Callable[P, R]":
         if door is None:
             return self
 
@@ -39,11 +48,11 @@ class _Verb(Generic[P, R]):
 class _Stream(Generic[P, R]):
     """An endless verb of Client as an ordinary iterator; leave its loop, or close it, to end it."""
 
-    def __init__(self, verb: Callable[Concatenate[Client, P], AsyncIterator[R]]) -> None:
+    def __init__(self, verb: Callable[Concatenate[Any, P], AsyncIterator[R]]) -> None:
         self._verb = verb
         self.__doc__ = verb.__doc__
 
-    def __get__(self, door: "SyncClient", owner: type) -> Callable[P, Iterator[R]]:
+    def __get__(self, door: _Door, owner: type) -> Callable[P, Iterator[R]]:
         def call(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
             coming = self._verb(door.client, *args, **kwargs)
             try:
@@ -60,6 +69,23 @@ class _Stream(Generic[P, R]):
         return call
 
 
+class SyncRuns:
+    """The verbs on runs, of a SyncClient."""
+
+    def __init__(self, door: "SyncClient") -> None:
+        self.client, self.run = door.client.runs, door.run
+
+    start = _Verb(RunVerbs.start)
+    get = _Verb(RunVerbs.get)
+    ended = _Verb(RunVerbs.ended)
+    list = _Verb(RunVerbs.list)
+    input = _Verb(RunVerbs.input)
+    resize = _Verb(RunVerbs.resize)
+    signal = _Verb(RunVerbs.signal)
+    nodes = _Verb(RunVerbs.nodes)
+    follow = _Stream(RunVerbs.follow)
+
+
 class SyncClient:
     """Client for programs without a loop. May be used from several threads. Use it with `with`, or `close` it."""
 
@@ -73,6 +99,7 @@ class SyncClient:
         patience: float = 10.0,
     ) -> None:
         self.client = Client(server, key, home=home, timeout=timeout, patience=patience)
+        self.runs = SyncRuns(self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None

@@ -20,11 +20,11 @@ from msgspec import Struct
 
 from treadle.client.appetite import Appetite
 from treadle.client.client import Client
-from treadle.client.connection import backoff
 from treadle.client.errors import ClientError, NoServer, ProjectClosed, TooMany, Unavailable, Unreachable
 from treadle.client.handing_in import HandingIn
 from treadle.client.keeping import Hold, Keeper
 from treadle.client.nouns import Ended, Task
+from treadle.client.retrying import backoff
 
 log = logging.getLogger("treadle.worker")
 

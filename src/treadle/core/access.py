@@ -9,6 +9,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from .errors import Denied
+
+GUARDED = {"run": "runs:start"}
+"""Kinds of tasks that act on machines, and the right without which nobody makes, changes or ends them."""
 PUBLIC = "public"
 """The scope of a route that needs nobody: anyone holds it."""
 
@@ -54,6 +58,13 @@ class Grant(Struct, frozen=True, kw_only=True):
 def covers(held: str, scope: str) -> bool:
     """Whether the held scope includes the asked one."""
     return held in ("*", scope) or (held.endswith(":*") and scope.startswith(held[:-1]))
+
+
+def guard(kind: str, by: Principal) -> None:
+    """Raise Denied where this principal may not make, change or end tasks of the kind."""
+    scope = GUARDED.get(kind)
+    if scope and not by.holds(scope):
+        raise Denied(f"Tasks of the kind {kind} need the right {scope}: show a key that has it")
 
 
 def digest(token: str) -> str:

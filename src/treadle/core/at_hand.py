@@ -46,6 +46,9 @@ class AtHand(Generic[V]):
         return found
 
     async def get(self, key: str) -> V | None:
+        kept = self._kept.get(key)
+        if kept is not None and self._clock() - kept[1] <= FRESH:
+            return kept[0]
         return (await self.get_many([key])).get(key)
 
     def drop(self, key: str) -> None:

@@ -1,12 +1,12 @@
-"""Calls of one verb that arrive while a transaction is under way ride together in the next one.
+"""Calls of the hot verbs that come close together ride together: each verb's as one set, and all in one commit.
 
-A lone call is a batch of one and waits for nobody; under load a batch grows to what arrived during one commit. So the
-set-based form is the only form of a hot verb, and its cost per call falls as callers are added.
+Most of what a commit costs is the same whatever it carries. So the set-based form is the only form of a hot verb, and
+callers answered together are given the moment they need to come back together; a lone call waits for no more than that.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .errors import FabricError, StoreUnavailable
 from .ports import Store, Tx
@@ -16,6 +16,50 @@ R = TypeVar("R")
 
 LARGEST = 256
 """Calls in one ride; bounds how long one transaction holds its locks."""
+QUIET_TURNS = 4
+"""A ride leaves when the loop has gone round so often with nobody new; idle turns take microseconds."""
+LONGEST_GATHER = 0.005
+"""Seconds after which it leaves although ever more callers come."""
+
+
+class Station:
+    """Where the calls of one store's verbs gather: all who wait leave at once, the next when those have arrived."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._waiting: dict[Batched[Any, Any], None] = {}
+        self._came = self._under_way = 0
+        self._gathering = False
+
+    def come(self, verb: "Batched[Any, Any]") -> None:
+        """Calls of this verb wait."""
+        self._came += 1
+        self._waiting[verb] = None
+        if not self._under_way and not self._gathering:
+            self._open()
+
+    def arrived(self) -> None:
+        """One of the rides that left is back."""
+        self._under_way -= 1
+        if not self._under_way and self._waiting:
+            self._open()
+
+    def _open(self) -> None:
+        self._gathering = True
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._gather, loop, loop.time() + LONGEST_GATHER, self._came, 0)
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, latest: float, came: int, quiet: int) -> None:
+        quiet = quiet + 1 if came == self._came else 0
+        if quiet < QUIET_TURNS and loop.time() < latest:
+            loop.call_soon(self._gather, loop, latest, self._came, quiet)
+            return
+        self._gathering = False
+        leaving, self._waiting = self._waiting, {}
+        for verb in leaving:
+            self._under_way += 1
+            if not verb.depart():
+                self._under_way -= 1
 
 
 class Batched(Generic[C, R]):
@@ -25,18 +69,14 @@ class Batched(Generic[C, R]):
     decide before it writes, so that a refused call leaves nothing behind.
     """
 
-    def __init__(self, store: Store, verb: Callable[[Tx, Sequence[C]], Sequence[R | FabricError]]) -> None:
-        self._store, self._verb = store, verb
+    def __init__(self, station: Station, verb: Callable[[Tx, Sequence[C]], Sequence[R | FabricError]]) -> None:
+        self._station, self._store, self._verb = station, station.store, verb
         self._waiting: list[tuple[C, asyncio.Future[R]]] = []
-        self._under_way = False
 
     def __call__(self, call: C) -> "asyncio.Future[R]":
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[R] = loop.create_future()
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, answer))
-        if not self._under_way:
-            self._under_way = True
-            loop.call_soon(self._depart)
+        self._station.come(self)
         return answer
 
     async def many(self, calls: Sequence[C]) -> list[R | FabricError]:
@@ -47,22 +87,23 @@ class Batched(Generic[C, R]):
                 raise outcome
         return outcomes  # type: ignore[return-value]  # what is left is an R or a FabricError
 
-    def _depart(self) -> None:
-        ride = [(call, answer) for call, answer in self._waiting[:LARGEST] if not answer.cancelled()]
-        del self._waiting[:LARGEST]
+    def depart(self) -> bool:
+        """Send those who still wait to the store, as many as go at once; whether there was anybody."""
+        waiting = [(call, answer) for call, answer in self._waiting if not answer.cancelled()]
+        ride, self._waiting = waiting[:LARGEST], waiting[LARGEST:]
         if not ride:
-            self._under_way = bool(self._waiting)
-            if self._waiting:
-                asyncio.get_running_loop().call_soon(self._depart)
-            return
+            return False
         calls = [call for call, _ in ride]
         done = self._store.write(lambda tx: self._verb(tx, calls))
         done.add_done_callback(lambda done: self._arrive(ride, done))
+        if self._waiting:
+            self._station.come(self)
+        return True
 
     def _arrive(
         self, ride: list[tuple[C, "asyncio.Future[R]"]], done: "asyncio.Future[Sequence[R | FabricError]]"
     ) -> None:
-        self._depart()
+        self._station.arrived()
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()
         if failure is None:
             for (_, answer), outcome in zip(ride, done.result(), strict=True):

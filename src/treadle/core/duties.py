@@ -12,6 +12,8 @@ from .catalogue import Catalogue
 from .clock import DAY, MINUTE, SECOND, Clock, SteadyClock
 from .documents import Collection
 from .grants import Grants
+from .nodes import Nodes
+from .output import Outputs
 from .ports import Store, Tx
 from .queue import Queue
 
@@ -35,12 +37,15 @@ class Duties:
         queue: Queue,
         catalogue: Catalogue,
         grants: Grants,
+        nodes: Nodes,
+        outputs: Outputs,
         steps: SteadyClock | None = None,
         keep_events: int = 7 * DAY,
         report: Callable[[str, Exception], None],
     ) -> None:
         self._store, self._clock, self._report = store, clock, report
         self._queue, self._catalogue, self._grants = queue, catalogue, grants
+        self._nodes, self._outputs = nodes, outputs
         self._steps, self._keep_events = steps, keep_events
         self._due: dict[str, int] = {}
 
@@ -56,6 +61,8 @@ class Duties:
         for project, every in await self._attempt("look", self._busy) or ():
             await self._turn(f"sweep:{project}", every, partial(self._queue.sweep, project))
         await self._turn("prune", MINUTE, self._prune)
+        await self._turn("output", MINUTE, lambda: self._outputs.prune(self._clock()))
+        await self._attempt("nodes", self._nodes.notice)
         await self._turn("remains", 2 * SECOND, self._clear)
         await self._attempt("used", self._grants.write_used)
 

@@ -12,6 +12,8 @@
     │   ├── LeaseLost      somebody else holds the task now
     │   └── ProjectClosed  the project takes no more work
     ├── TooMany            over a rate or a quota; carries when to come back
+    ├── Unreachable        nobody is there who could do it
+    │   └── Unanswered     somebody may be there, and may have done it; no answer came in time
     └── StoreUnavailable   the store cannot take this now
         ├── StoreFull      the disk is full
         ├── StoreReadOnly  the file system does not let us write
@@ -99,6 +101,14 @@ class TooMany(FabricError):
     def __init__(self, message: str | None = None, *, retry_after: int) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class Unreachable(FabricError):
+    """Nobody is there who could do this now; nothing was changed."""
+
+
+class Unanswered(Unreachable):
+    """No answer came in time; whether it was done is not known."""
 
 
 class StoreUnavailable(FabricError):

@@ -27,6 +27,10 @@ Kind = Literal[
     "task.deleted",
     "grant.opened",
     "grant.closed",
+    "node.joined",
+    "node.left",
+    "node.lost",
+    "node.removed",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 

@@ -10,16 +10,19 @@ from .duties import Duties
 from .events import Event
 from .grants import Grants
 from .ids import Ids
+from .nodes import Nodes
+from .output import Output, Outputs
 from .ports import Bus, Store
 from .projects import TaskType
 from .queue import POLL_SECONDS, Queue
 from .relay import relay_to
+from .runs import Runs
 
 PAGE = 500
 
 
 class Fabric:
-    """Everything a face can call: `tasks`, `projects`, `grants`, `events`."""
+    """Everything a face can call: `tasks`, `projects`, `runs`, `nodes`, `output`, `grants`, `events`."""
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class Fabric:
         bus: Bus,
         clock: Clock,
         ids: Ids,
+        outputs: Outputs,
         *,
         report: Callable[[str, Exception], None],
         steps: SteadyClock | None = None,
@@ -38,8 +42,19 @@ class Fabric:
         self.projects = Catalogue(store, clock, ids)
         self.grants = Grants(store, clock, ids)
         self.events = Events(store, bus)
+        self.nodes = Nodes(store, clock)
+        self.runs = Runs(store, bus, clock, ids, tasks=self.tasks, projects=self.projects, nodes=self.nodes)
+        self.output = Output(store, bus, clock, outputs)
         self.duties = Duties(
-            store, clock, queue=self.tasks, catalogue=self.projects, grants=self.grants, report=report, steps=steps
+            store,
+            clock,
+            queue=self.tasks,
+            catalogue=self.projects,
+            grants=self.grants,
+            nodes=self.nodes,
+            outputs=outputs,
+            report=report,
+            steps=steps,
         )
         store.on_commit = self._committed
 
@@ -48,6 +63,7 @@ class Fabric:
             if event.kind.startswith("type."):
                 self._types.drop(event.subject)
             self.grants.learn(event)
+            self.output.learn(event)
         relay_to(self.bus, events)
 
 

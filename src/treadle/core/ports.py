@@ -5,7 +5,7 @@ and a store may run it again after a conflict. Set-based methods take a constant
 """
 
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
@@ -171,6 +171,10 @@ class Store(Protocol):
         ...
 
 
+Answer = Callable[[str, bytes], Awaitable[bytes]]
+"""Gives the answer to a request, from its subject and its payload."""
+
+
 class Listener(Protocol):
     """Somebody who wants to hear a topic."""
 
@@ -180,8 +184,24 @@ class Listener(Protocol):
 
 
 class Bus(Protocol):
-    """Hints between those who change and those who wait. A hint may be lost: listeners also poll, slowly."""
+    """What is said between those who change, those who wait and those who work, in one process or between machines.
+
+    Hints (`publish`, `listen`) may be lost or doubled and are kept for nobody: listeners also poll, slowly. Requests
+    are answered by whoever serves their subject: dotted words, where a server may say `.>` for whatever follows.
+    """
 
     def publish(self, topic: str) -> None: ...
 
     def listen(self, topic: str) -> AbstractContextManager[Listener]: ...
+
+    async def request(self, subject: str, payload: bytes, seconds: float) -> bytes:
+        """The answer. Raises Unreachable at once where nobody serves the subject, Unanswered after so many seconds."""
+        ...
+
+    def serve(self, subject: str, answer: Answer) -> AbstractContextManager[None]:
+        """Answer requests, each in a task of its own; several who serve one subject share its requests."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection; safe to call twice."""
+        ...

@@ -1,16 +1,16 @@
 """The queue: every verb on tasks, as the faces call them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
 from . import leases, submitting, topics
-from .access import Principal
+from .access import Principal, guard
 from .at_hand import AtHand
-from .batching import Batched
+from .batching import Batched, Station
 from .clock import SECOND, Clock
 from .errors import Fault, Invalid, NotFound
 from .events import Kind
@@ -49,23 +49,24 @@ class View(Struct, frozen=True):
 class Queue:
     """Submit, claim, extend, finish, cancel, requeue, edit, delete, look up, list and wait.
 
-    Each change and its event commit together, and the answer comes after the fsync. The four hot verbs ride together
-    with whoever calls at the same time.
+    Each change and its event commit together, and the answer comes after the fsync. The hot verbs ride together
+    with whoever calls at the same time; they are objects that take one call, or with `many` several.
     """
 
     def __init__(self, store: Store, bus: Bus, clock: Clock, ids: Ids, types: AtHand[TaskType]) -> None:
         self._store, self._bus, self._clock, self._types = store, bus, clock, types
-        self._submit = Batched[Submit, list[Outcome]](
-            store, lambda tx, calls: submitting.submit(tx, calls, clock(), ids)
+        station = Station(store)
+        self.submit = Batched[Submit, list[Outcome]](
+            station, lambda tx, calls: submitting.submit(tx, calls, clock(), ids)
         )
-        self._claim = Batched[Claim, list[Task]](store, lambda tx, calls: leases.claim(tx, calls, clock(), ids))
-        self._extend = Batched[Extend, Task](store, lambda tx, calls: leases.extend(tx, calls, clock()))
-        self._finish = Batched[Finish, Task](store, lambda tx, calls: leases.finish(tx, calls, clock()))
-        self._release = Batched[Release, Task](store, lambda tx, calls: leases.release(tx, calls, clock()))
-
-    async def submit(self, call: Submit) -> list[Outcome]:
         """Make tasks; one outcome each, in order. Raises what refuses the whole call."""
-        return await self._submit(call)
+        self._claim = Batched[Claim, list[Task]](station, lambda tx, calls: leases.claim(tx, calls, clock(), ids))
+        self.extend = Batched[Extend, Task](station, lambda tx, calls: leases.extend(tx, calls, clock()))
+        """Prolong a lease."""
+        self.finish = Batched[Finish, Task](station, lambda tx, calls: leases.finish(tx, calls, clock()))
+        """Hand in how a task ended."""
+        self.release = Batched[Release, Task](station, lambda tx, calls: leases.release(tx, calls, clock()))
+        """Give a task back untouched."""
 
     async def claim(self, call: Claim, wait: float = 0) -> list[Task]:
         """Take tasks; with `wait`, stay up to so many seconds until there is one."""
@@ -88,32 +89,8 @@ class Queue:
     def _give_back(self, taken: "asyncio.Future[list[Task]]") -> None:
         if not taken.cancelled() and taken.exception() is None:
             for task in taken.result():
-                back = self._release(Release(task=task.id, by=Hold(fence=task.fence)))
+                back = self.release(Release(task=task.id, by=Hold(fence=task.fence)))
                 back.add_done_callback(lambda done: done.cancelled() or done.exception())  # or the lease runs out
-
-    async def extend(self, call: Extend) -> Task:
-        """Prolong a lease."""
-        return await self._extend(call)
-
-    async def extend_many(self, calls: Sequence[Extend]) -> list[Outcome]:
-        """Prolong many leases; each has its own outcome."""
-        return await self._extend.many(calls)
-
-    async def finish(self, call: Finish) -> Task:
-        """Hand in how a task ended."""
-        return await self._finish(call)
-
-    async def finish_many(self, calls: Sequence[Finish]) -> list[Outcome]:
-        """Hand in how many tasks ended; each has its own outcome."""
-        return await self._finish.many(calls)
-
-    async def release(self, call: Release) -> Task:
-        """Give a task back untouched."""
-        return await self._release(call)
-
-    async def release_many(self, calls: Sequence[Release]) -> list[Outcome]:
-        """Give many tasks back untouched; each has its own outcome."""
-        return await self._release.many(calls)
 
     async def settled(self, id: str, wait: float) -> Task:
         """The task, after it has ended or so many seconds have passed."""
@@ -121,11 +98,11 @@ class Queue:
 
     async def cancel(self, id: str, by: Principal, reason: str | None = None) -> Task:
         """Call a task off; whoever holds it is refused from here on."""
-        return await self._change(id, lambda task, now: task.cancelled(reason, now), "task.cancelled", {"by": by.name})
+        return await self._change(id, by, lambda task, now: task.cancelled(reason, now), "task.cancelled")
 
     async def requeue(self, id: str, by: Principal) -> Task:
         """Put a failed or cancelled task back with all its retries."""
-        return await self._change(id, lambda task, now: task.requeued(now), "task.requeued", {"by": by.name})
+        return await self._change(id, by, lambda task, now: task.requeued(now), "task.requeued")
 
     async def edit(self, id: str, edit: Edit, by: Principal) -> Task:
         """Change a queued task; its variables must still fill its type's template."""
@@ -133,7 +110,7 @@ class Queue:
 
         def verb(tx: Tx) -> Task:
             now = self._clock()
-            before = the_task(tx, id)
+            before = changeable(tx, id, by)
             after = before.edited(now, **changes)
             if "variables" in changes and before.type:
                 template = tx.types([before.type])[before.type].template
@@ -154,7 +131,7 @@ class Queue:
 
         def verb(tx: Tx) -> None:
             ledger = Ledger(tx, self._clock())
-            ledger.drop(the_task(tx, id).removable(), {"by": by.name})
+            ledger.drop(changeable(tx, id, by).removable(), {"by": by.name})
             ledger.write()
 
         await self._store.write(verb)
@@ -199,12 +176,12 @@ class Queue:
             if len(lost) < leases.SWEPT_AT_ONCE:
                 return swept
 
-    async def _change(self, id: str, rule: Callable[[Task, int], Task], kind: Kind, data: Mapping[str, Any]) -> Task:
+    async def _change(self, id: str, by: Principal, rule: Callable[[Task, int], Task], kind: Kind) -> Task:
         def verb(tx: Tx) -> Task:
             now = self._clock()
-            before = the_task(tx, id)
+            before = changeable(tx, id, by)
             ledger = Ledger(tx, now)
-            after = ledger.move(before, rule(before, now), kind, data)
+            after = ledger.move(before, rule(before, now), kind, {"by": by.name})
             ledger.write()
             return after
 
@@ -229,3 +206,10 @@ def the_task(tx: Tx, id: str) -> Task:
     if found is None or not tx.projects([found.project]):
         raise NotFound("Task", id)
     return found
+
+
+def changeable(tx: Tx, id: str, by: Principal) -> Task:
+    """The task, if this principal may change it. Raises NotFound and Denied."""
+    task = the_task(tx, id)
+    guard(task.kind, by)
+    return task

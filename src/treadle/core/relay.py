@@ -19,7 +19,7 @@ def hints(events: Sequence[Event]) -> set[str]:
         if event.kind in CLAIMABLE:
             said.add(topics.queue(event.project or event.subject))
         if event.kind in ENDED:
-            said.add(topics.task(event.subject))
+            said.update((topics.task(event.subject), topics.output(event.subject)))
     return said
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from msgspec import Struct, json
 
-from .access import Principal
+from .access import Principal, guard
 from .clock import HOUR
 from .documents import Collection
-from .errors import Conflict, Duplicate, FabricError, Fault, Invalid, NotFound
+from .errors import Conflict, Denied, Duplicate, FabricError, Fault, Invalid, NotFound
 from .ids import Ids
 from .leases import refused
 from .ledger import Ledger
@@ -117,6 +117,10 @@ def _draft(
     new: NewTask, project: Project, type: TaskType | None, by: Principal, now: int, ids: Ids
 ) -> Task | FabricError:
     """The task as it would be made, if its variables fill its template."""
+    try:
+        guard(new.kind, by)
+    except Denied as denied:
+        return denied
     lacking = missing(type.template, new.variables) if type and type.template else []
     if lacking:
         return Invalid(Fault("variables", f"Missing required template variables: {', '.join(lacking)}", new.variables))

@@ -72,7 +72,10 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
 
 
 class Lease(Struct, frozen=True, omit_defaults=True):
-    """A worker's hold on a running task: who, through which grant, until when, and who held it before them."""
+    """A worker's hold on a running task: who, through which grant, until when, and who held it before them.
+
+    A worker with a slash in its name is one of the fabric's own, such as a node; only who says that name has its lease.
+    """
 
     worker: str
     until: int
@@ -214,7 +217,8 @@ class Task(Struct, frozen=True, kw_only=True):
 
     def _held(self, move: Move, by: Hold) -> Lease:
         lease = self._leased(move)
-        if by.worker is not None and by.worker != lease.worker:
+        named = by.worker is not None or "/" in lease.worker
+        if named and by.worker != lease.worker:
             raise LeaseLost(f"Task {self.name or self.id} is held by {lease.worker}, not by {by.worker}")
         stale = by.fence is not None and by.fence != self.fence
         if stale or (by.holder is not None and by.holder in lease.displaced):

@@ -13,7 +13,7 @@ FACES: dict[str, str | None] = {
     "taskdriver": "127.0.0.1:3000",
     "fabric": "127.0.0.1:4892",
     "ufo": None,
-    "console": None,
+    "console": "127.0.0.1:5000",
     "architect": None,
 }
 """The five faces, and where each listens by default; None: not built yet."""
@@ -24,10 +24,20 @@ NAME = r"^[A-Za-z0-9_-]{1,100}$(?!\n)"
 
 
 def setting(
-    meaning: str, *, rule: str = "", flag: str = "", also: str = "", secret: bool = False, **limits: Any
+    meaning: str,
+    *,
+    rule: str = "",
+    flag: str = "",
+    also: str = "",
+    secret: bool = False,
+    words: bool = False,
+    **limits: Any,
 ) -> Meta:
-    """A setting's meaning; `rule` finishes "must be …" where the limits do not say it."""
-    extra = {"rule": rule, "flag": flag, "also": also, "secret": secret}
+    """A setting's meaning; `rule` finishes "must be …" where the limits do not say it.
+
+    A list is written with commas in the environment; with `words` it is written there as a shell reads words.
+    """
+    extra = {"rule": rule, "flag": flag, "also": also, "secret": secret, "words": words}
     return Meta(description=meaning, extra=extra, **limits)
 
 
@@ -54,7 +64,7 @@ class Listen(Struct, frozen=True, kw_only=True):
     )
     fabric: Annotated[str, listens("fabric")] = FACES["fabric"] or "off"
     ufo: Annotated[str, listens("ufo")] = "off"
-    console: Annotated[str, listens("console")] = "off"
+    console: Annotated[str, listens("console")] = FACES["console"] or "off"
     architect: Annotated[str, listens("architect")] = "off"
 
 
@@ -92,6 +102,64 @@ class FabricFace(Struct, frozen=True, kw_only=True):
     cors_origins: Origins = ()
 
 
+class Console(Struct, frozen=True, kw_only=True):
+    """`[console]`: what may be browsed and run from the Web UI, and who gets in."""
+
+    roots: Annotated[
+        tuple[str, ...],
+        setting("folders that may be browsed and run in; none: nothing can run (comma list)", also="UA_BROWSE_ROOTS"),
+    ] = ()
+    command: Annotated[
+        tuple[str, ...],
+        setting("what execute runs, with {path} and {args}; none: the file itself, or a shell in a folder", words=True),
+    ] = ()
+    pty: Annotated[bool, setting("whether runs have a terminal; false: two pipes")] = True
+    columns: Annotated[int, setting("width of the terminal", ge=20, le=1000)] = 120
+    rows: Annotated[int, setting("height of the terminal", ge=5, le=1000)] = 40
+    echo: Annotated[bool, setting("whether the terminal repeats what is typed")] = False
+    most_runs: Annotated[int, setting("runs at the same time", ge=1, le=1000)] = 16
+    detached_seconds: Annotated[
+        int, setting("how long a run goes on that nobody watches, 0 is without end", ge=0, le=2_592_000)
+    ] = 60
+    kill_seconds: Annotated[int, setting("seconds between asking a run to end and making it", ge=0, le=3600)] = 5
+    arguments: Annotated[Path | None, setting("a JSON file with the arguments that the page offers to pick from")] = (
+        None
+    )
+    token: Annotated[str, setting("the one bearer token that is valid", also="UA_TOKEN", secret=True)] = ""
+    username: Annotated[str, setting("the web user's name", also="UA_WEBUI_USERNAME")] = ""
+    password: Annotated[str, setting("the web user's password", also="UA_WEBUI_PASSWORD", secret=True)] = ""
+    test_token: Annotated[
+        str, setting("one more bearer token, for tests", also="UA_TEST_BEARER_TOKEN", secret=True)
+    ] = ""
+    session_secret: Annotated[
+        str,
+        setting("what sessions are signed with, at least 32 bytes; made by itself", also="SESSION_SECRET", secret=True),
+    ] = ""
+    cors_origins: Annotated[Origins, Meta(extra={"also": "UA_WEBUI_CORS_ORIGINS"})] = ()
+    proxies: Annotated[
+        tuple[str, ...], setting("addresses of proxies whose X-Forwarded headers are believed (comma list)")
+    ] = ()
+
+
+class NodeSettings(Struct, frozen=True, kw_only=True):
+    """`[node]`: this machine as one that runs things."""
+
+    name: Annotated[
+        str,
+        setting("what this machine is called; empty: its host name", pattern=r"^[A-Za-z0-9_.-]{0,63}$(?!\n)",
+                rule="at most 63 letters, digits, dots, hyphens and underscores", flag="--name"),
+    ] = ""  # fmt: skip
+    slots: Annotated[int, setting("runs at the same time on this machine", flag="--slots", ge=1, le=10_000)] = 64
+
+
+class OutputSettings(Struct, frozen=True, kw_only=True):
+    """`[output]`: how much of what tasks print is kept."""
+
+    per_task: Annotated[int, setting("bytes kept of one task", ge=65_536)] = 256 * 1024 * 1024
+    total: Annotated[int, setting("bytes kept in all", ge=1_048_576)] = 4 * 1024**3
+    days: Annotated[int, setting("days for which it is kept", ge=1, le=36_500)] = 7
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """What a server was told. Read once and frozen: a setting that changed later would be true in half the rooms."""
 
@@ -107,9 +175,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "sqlite"  # fmt: skip
     bus: Annotated[
         str,
-        setting("how processes tell each other to look: local: (inside this process)",
-                rule="local: (no other bus is built yet)", pattern="^local:$", flag="--bus", secret=True),
+        setting("how processes and machines speak: local: (inside this process) or nats://HOST:PORT",
+                rule="local: or nats://HOST:PORT", pattern=r"^(local:|(nats|tls)://.+)$", flag="--bus",
+                secret=True),
     ] = "local:"  # fmt: skip
+    bus_credentials: Annotated[
+        Path | None, setting("the file with the credentials for the bus", flag="--bus-credentials")
+    ] = None
     auth: Annotated[
         Literal["open", "required"],
         setting("open: on loopback a face lets in whom its document lets in; required: a key is asked for everywhere",
@@ -133,3 +205,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     listen: Listen = Listen()
     taskdriver: TaskDriver = TaskDriver()
     fabric: FabricFace = FabricFace()
+    console: Console = Console()
+    node: NodeSettings = NodeSettings()
+    output: OutputSettings = OutputSettings()

@@ -1,5 +1,6 @@
 """How settings are read: flags win over the environment, that over treadle.toml, that over defaults."""
 
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -120,7 +121,7 @@ class _Sources:
                     f"into {entry.variable}, or into a file and say {said.where} @FILE"
                 )
         if entry.is_list and isinstance(value, str) and said.text:
-            value = [part.strip() for part in value.split(",") if part.strip()]
+            value = _listed(value, entry, said.where)
         try:
             value = msgspec.convert(value, entry.type, strict=not said.text, dec_hook=_absolute)
         except msgspec.ValidationError:
@@ -145,6 +146,15 @@ class _Sources:
         if entry.also and self._environ.get(entry.also):
             return _Said(self._environ[entry.also], entry.also, True)
         return below
+
+
+def _listed(text: str, entry: Entry, where: str) -> list[str]:
+    if not entry.words:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Wrong(f"{where}: {text!r} cannot be split into words: {error}") from None
 
 
 def _refuse_unknown(document: Mapping[str, Any], path: Path) -> None:

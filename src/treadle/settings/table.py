@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     flag: str
     also: str
     secret: bool
+    words: bool
 
     @property
     def name(self) -> str:
@@ -49,7 +50,7 @@ class Entry(NamedTuple):
     def shown(self, value: Any) -> Any:
         """A value fit for people and for JSON."""
         if self.secret:
-            return without_password(value)
+            return without_password(value) if "://" in value or value in ("", self.default) else "***"
         return str(value) if isinstance(value, Path) else value
 
 
@@ -107,6 +108,7 @@ def _listed(section: str, kind: type[Struct]) -> Iterator[Entry]:
             extra["flag"],
             extra["also"],
             extra["secret"],
+            extra["words"],
         )
 
 

@@ -20,7 +20,6 @@ IGNORED = {
     "TASKDRIVER_LOG_CORRELATION": "correlation ids are always logged",
     "TASKDRIVER_API_KEY_LENGTH": "keys are always 43 characters, 256 random bits",
     "TASKDRIVER_MCP_PROMPT_PREFIX": "TaskDriver reads it and never uses it",
-    "SESSION_SECRET": "session tokens are random, not signed, so there is nothing to sign them with",
     "NODE_ENV": "unexpected errors are never shown to callers, whatever it says",
 }
 """Variable -> why it changes nothing."""

@@ -27,6 +27,9 @@ _PREFLIGHT: Headers = (
 )
 _EXPOSED = b"X-Correlation-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, Location"
 
+_ONCE = frozenset((b"host", b"authorization", b"content-length", b"content-type", b"origin"))
+"""Headers that two readers could take differently when repeated."""
+
 
 class Admission:
     """The doorkeeper of one listener.
@@ -51,6 +54,13 @@ class Admission:
             origin = call.headers.get(b"origin")
             if origin is not None and not self.trusts(call, origin.decode("latin-1")):
                 raise Denied("Pages of this origin may not change anything here; list it among the CORS origins")
+
+    def admit_socket(self, call: Call) -> None:
+        """As `admit`; an unlisted origin is refused always, for no browser asks before it opens a WebSocket."""
+        self.admit(call)
+        origin = call.headers.get(b"origin")
+        if origin is not None and not self.trusts(call, origin.decode("latin-1")):
+            raise Denied("Pages of this origin may open no WebSocket here; list it among the CORS origins")
 
     def _admit_host(self, call: Call) -> None:
         if b"host" not in call.headers:
@@ -95,6 +105,15 @@ class Admission:
     def security(self, scheme: str) -> Headers:
         """The headers that every answer carries."""
         return _SECURITY + _ONLY_HTTPS if scheme == "https" else _SECURITY
+
+
+def refuse_repeated(headers: list[tuple[bytes, bytes]]) -> None:
+    """Raises Malformed if a header that two readers could take differently is repeated."""
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in _ONCE and name in seen:
+            raise Malformed(f"The header {name.decode('latin-1')} is repeated")
+        seen.add(name)
 
 
 def host_name(host: str) -> str:

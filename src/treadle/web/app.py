@@ -4,7 +4,7 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from treadle.core.access import PUBLIC, Principal
 from treadle.core.errors import Denied, FabricError, Malformed, StoreUnavailable, TooMany, Unauthenticated
-from treadle.web.admission import NO_CONTENT, Admission
+from treadle.web.admission import NO_CONTENT, Admission, refuse_repeated
 from treadle.web.asgi import Receive, Scope, Send
 from treadle.web.binding import Body, Query
 from treadle.web.call import BODY_LIMIT, Call, Headers, Reply
@@ -20,8 +20,10 @@ from treadle.web.docs import docs_routes
 from treadle.web.log import Log
 from treadle.web.openapi import Part, Spec, document, openapi_route
 from treadle.web.rate import RateLimit, client_key
-from treadle.web.refusals import ClientGone, NoRoute, Refusal, Stopping, WrongMedia, WrongMethod
+from treadle.web.refusals import ClientGone, NeedsUpgrade, NoRoute, Refusal, Stopping, WrongMedia, WrongMethod
 from treadle.web.routes import Route, Table
+from treadle.web.socket_door import SocketDoor
+from treadle.web.sockets import SocketRoute
 from treadle.web.sse import EVENT_STREAM
 from treadle.web.streams import Streams, close
 
@@ -31,8 +33,6 @@ CLIENT_LEFT = 499
 _CORRELATION = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
 _UNSENDABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _FORM = b"application/x-www-form-urlencoded"
-_ONCE = frozenset((b"host", b"authorization", b"content-length", b"content-type", b"origin"))
-"""Headers that two readers could take differently when repeated."""
 _REMEMBERED = 10_000
 """How many answers to "does this set of scopes hold that one" are kept."""
 _BODILESS = frozenset((204, 304))
@@ -63,6 +63,7 @@ class App:
         *,
         name: str,
         routes: Iterable[Route],
+        sockets: Iterable[SocketRoute] = (),
         spell: Callable[[Exception, Call], Reply],
         authenticate: Callable[[Call], Awaitable[Principal]],
         admission: Admission,
@@ -80,7 +81,9 @@ class App:
     ) -> None:
         self.name = name
         self.spec = spec
-        self.table = Table((*routes, *([] if spec is None else self._about(spec, docs))))
+        self.declared = tuple(routes)
+        self.table = Table((*self.declared, *([] if spec is None else self._about(spec, docs))))
+        self.door = SocketDoor(self, sockets)
         self.spell, self.authenticate, self.admission, self.log = spell, authenticate, admission, log
         self.rate = rate if rate is not None and rate.limit > 0 else None
         self.counts, self.on_done = counts, on_done
@@ -91,7 +94,7 @@ class App:
         self.stopping = asyncio.Event()
         self._under = f"{self.prefix}/"
         self._held: dict[tuple[tuple[str, ...], str], bool] = {}
-        self._nobody = Principal(name="", face=name)
+        self.nobody = Principal(name="", face=name)
         self._readers = {id(route): _readers(route) for route in self.table.routes}
         self._standing = {
             scheme: (
@@ -111,30 +114,87 @@ class App:
 
     def part(self, spec: Spec) -> Part:
         """This face's share of an OpenAPI document."""
-        return Part(spec, self.routes, self.rate is not None, self.prefix)
+        return Part(spec, self.routes, self.rate is not None, self.prefix, self.sockets)
 
     @property
     def routes(self) -> tuple[Route, ...]:
         return self.table.routes
 
+    @property
+    def sockets(self) -> tuple[SocketRoute, ...]:
+        return self.door.table.routes
+
+    async def run(self) -> None:
+        """What the face does beside answering, until cancelled; most do nothing."""
+
     def stop(self) -> None:
         """Ends the streams and wakes who waits; running requests go on to their end."""
         self.stopping.set()
         self.streams.stop()
+        self.door.stop()
 
-    def knows(self, raw_path: bytes) -> bool:
-        """Whether some route has this address, whatever its method."""
+    def methods(self, raw_path: bytes) -> Collection[str]:
+        """The methods of the routes at this address; none for an unknown one."""
         try:
-            return self.table.find(raw_path) is not None
+            found = self.table.find(raw_path)
         except Malformed:
-            return False
+            return ()
+        return found[0].keys() if found is not None else ()
+
+    # the steps that a WebSocket's handshake shares with a request
+
+    def correlation(self, call: Call) -> str:
+        """The caller's correlation id if it is one, else a new one."""
+        given = call.headers.get(b"x-correlation-id")
+        return given.decode() if given is not None and _CORRELATION.match(given) else self.correlate()
+
+    async def enter(self, call: Call, route: Route | SocketRoute) -> None:
+        """Who calls, whether they may, and whether they call too often."""
+        if route.scope != PUBLIC:
+            await self._identify(call)
+            if not self._holds(call.principal, route.scope):
+                raise Denied
+        if self.rate is not None and self._counts(call, route):
+            self._count(call)
+
+    async def ask_who_is_lost(self, call: Call) -> None:
+        """An unknown address under the prefix asks for a credential before it is a 404, and counts."""
+        if self.guarded and self._limited(call):
+            await self._identify(call)
+            self._count(call)
+
+    def refusal(self, error: Exception, call: Call) -> tuple[Reply, list[tuple[bytes, bytes]]]:
+        """The face's answer to an error, and all its headers."""
+        reply = self._spelled(error, call)
+        return reply, self._headers(call, reply)
+
+    def report(self, error: Exception, call: Call) -> None:
+        """The log's line on an error that the client is not told in full; nothing for what the client did wrong."""
+        if not isinstance(error, FabricError):
+            self.log.failed("request failed", error, **self.facts(call))
+        elif isinstance(error, StoreUnavailable) and not isinstance(error, Stopping):
+            self.log.warning("store unavailable", reason=error.message, **self.facts(call))
+
+    def told(self, call: Call, status: int, seconds: float) -> None:
+        """The access line, and whoever counts."""
+        self.log.request(self.name, call, status, seconds)
+        if self.on_done is not None:
+            self.on_done(call, status, seconds)
+
+    def facts(self, call: Call) -> dict[str, str]:
+        """What the log says of a call besides the matter itself."""
+        path = call.raw_path.decode("latin-1")
+        return {"correlationId": call.correlation, "method": call.method, "path": path, "face": self.name}
+
+    # a request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await refuse_socket(scope, receive, send)
+            if scope["type"] == "websocket":
+                await self.door(scope, receive, send)
             return
         started = time.perf_counter()
-        call = Call(scope, receive, nobody=self._nobody, body_limit=self.body_limit, stopping=self.stopping)
+        call = Call(scope, receive, nobody=self.nobody, body_limit=self.body_limit, stopping=self.stopping)
         given = call.headers.get(b"x-correlation-id")
         call.correlation = given.decode() if given is not None and _CORRELATION.match(given) else self.correlate()
         status = CLIENT_LEFT
@@ -163,18 +223,16 @@ class App:
     async def _answer(self, call: Call) -> Reply:
         """The steps, in their order; the first that refuses ends it."""
         if len(call.headers) != len(call.header_list):
-            _refuse_repeated(call.header_list)
+            refuse_repeated(call.header_list)
         self.admission.admit(call)
         found = self.table.find(call.raw_path)
         if call.method == "OPTIONS":
             return self._options(call, found[0] if found is not None else None)
         route = _chosen(found[0], call.method) if found is not None else None
         if found is None or route is None:
-            if self.guarded and self._limited(call):
-                await self._identify(call)
-                self._count(call)
+            await self.ask_who_is_lost(call)
             if found is None:
-                raise NoRoute(call.path)
+                raise NeedsUpgrade if self.door.knows(call.raw_path) else NoRoute(call.path)
             raise WrongMethod(allowed(found[0]))
         call.route = route
         readers = self._readers[id(route)]
@@ -215,7 +273,7 @@ class App:
                 self._held[key] = held
         return held
 
-    def _counts(self, call: Call, route: Route) -> bool:
+    def _counts(self, call: Call, route: Route | SocketRoute) -> bool:
         return route.counted if self.counts is None or route.scope == PUBLIC else self.counts(call)
 
     def _limited(self, call: Call) -> bool:
@@ -231,19 +289,12 @@ class App:
 
     def _spelled(self, error: Exception, call: Call) -> Reply:
         """The face's answer to an error, with the status and headers that are the HTTP layer's to say."""
-        if not isinstance(error, FabricError):
-            self.log.failed("request failed", error, **self._facts(call))
-        elif isinstance(error, StoreUnavailable) and not isinstance(error, Stopping):
-            self.log.warning("store unavailable", reason=error.message, **self._facts(call))
+        self.report(error, call)
         reply = self.spell(error, call)
         status, more = reply.status, _headers_of(error)
         if isinstance(error, Refusal):
             status = error.status
         return replace(reply, status=status, headers=(*reply.headers, *more))
-
-    def _facts(self, call: Call) -> dict[str, str]:
-        path = call.raw_path.decode("latin-1")
-        return {"correlationId": call.correlation, "method": call.method, "path": path, "face": self.name}
 
     async def _send(
         self, call: Call, reply: Reply, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send
@@ -260,7 +311,7 @@ class App:
             return
         except Exception as error:  # noqa: BLE001
             # the status is long out: the connection is cut by returning without the end of the body
-            self.log.failed("stream failed", error, **self._facts(call))
+            self.log.failed("stream failed", error, **self.facts(call))
 
     def _headers(self, call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
         standing: Headers = self._standing["https" if call.scheme == "https" else "http"]
@@ -320,14 +371,6 @@ def allowed(methods: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _refuse_repeated(headers: list[tuple[bytes, bytes]]) -> None:
-    seen: set[bytes] = set()
-    for name, _ in headers:
-        if name in _ONCE and name in seen:
-            raise Malformed(f"The header {name.decode('latin-1')} is repeated")
-        seen.add(name)
-
-
 def _read_body(reader: Body, route: Route, call: Call, raw: bytes) -> Any:
     media = call.headers.get(b"content-type")
     if b"content-encoding" in call.headers and call.headers[b"content-encoding"].lower() != b"identity":
@@ -341,10 +384,3 @@ def _read_body(reader: Body, route: Route, call: Call, raw: bytes) -> Any:
         if media != _FORM and media != b"text/json" and not media.endswith((b"/json", b"+json")):
             raise WrongMedia
     return reader.json(raw)
-
-
-async def refuse_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """No room behind this door speaks WebSocket: the handshake is answered 403. Lifespan events are not ours."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008})

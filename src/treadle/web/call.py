@@ -10,6 +10,7 @@ from msgspec import Struct
 from treadle.core.access import Principal
 from treadle.core.errors import Malformed
 from treadle.web.asgi import Receive, Scope
+from treadle.web.cookies import read_cookies
 from treadle.web.rate import Window
 from treadle.web.refusals import ClientGone, Stopping, TooLarge
 
@@ -106,6 +107,16 @@ class Call:
         """The header's value, the last one where it is repeated; names are case-insensitive."""
         value = self.headers.get(name.lower().encode("latin-1"))
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def token(self) -> str | None:
+        """The `?token=` of a WebSocket's address; a request's address holds no secret."""
+        return None
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that the browser sent, read anew each time."""
+        return read_cookies(self.headers.get(b"cookie"))
 
     async def read(self) -> bytes:
         """The whole body. Raises TooLarge beyond `body_limit`, and ClientGone if the client left or stalled."""

@@ -5,14 +5,15 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
 from treadle.core.errors import FabricError
 from treadle.web.app import App
-from treadle.web.join import Joined
-from treadle.web.routes import Route
+from treadle.web.descriptors import raise_open_files
+from treadle.web.join import Joined, clashes
 from treadle.web.server import BACKLOG, Server
 
 OFF = "off"
@@ -43,11 +44,21 @@ class Address(Struct, frozen=True):
 
 
 class Face(Struct, frozen=True):
-    """A face's application and where it wants to be reached."""
+    """A face's application and where it wants to be reached.
+
+    `tls` names the files of a certificate and its key. `scheme` and `suffix` are for those who are told the URL: a face
+    that is one WebSocket says `wss` and `/ws`.
+    """
 
     name: str
     app: App
     address: Address
+    tls: tuple[str, str] | None = None
+    scheme: str | None = None
+    suffix: str = ""
+
+    def url(self, address: Address) -> str:
+        return f"{self.scheme or ('http' if self.tls is None else 'https')}://{address}{self.suffix}"
 
 
 def parse_address(text: str) -> Address | None:
@@ -70,21 +81,23 @@ class _Door(Struct):
     socket: socket.socket
     address: Address
     wanted: tuple[object, ...]
+    tls: ssl.SSLContext | None
+
+    def app(self) -> App | Joined:
+        return self.faces[0].app if len(self.faces) == 1 else Joined([face.app for face in self.faces])
 
 
 class Listeners:
     """All the sockets of one process.
 
     `open` takes the addresses (before anything else is started, so that a taken port is known early), `serve` answers
-    until `stop`; start it in a task group. Faces given the same explicit address share one socket; `merged` are the
-    routes that stand before both there. `flag` is how a person gives an address, for the error message.
+    until `stop`; start it in a task group. Faces given the same explicit address share one socket. `flag` is how a
+    person gives an address, for the error message.
     """
 
-    def __init__(
-        self, faces: Iterable[Face], *, merged: Sequence[Route] = (), flag: str = "--listen", grace: float = GRACE
-    ) -> None:
+    def __init__(self, faces: Iterable[Face], *, flag: str = "--listen", grace: float = GRACE) -> None:
         self._faces = tuple(faces)
-        self._merged, self._flag, self._grace = tuple(merged), flag, grace
+        self._flag, self._grace = flag, grace
         self._doors: list[_Door] = []
         self._servers: list[Server] = []
         self._apps: list[App | Joined] = []
@@ -99,10 +112,12 @@ class Listeners:
 
     @property
     def urls(self) -> dict[str, str]:
-        return {name: address.url for name, address in self.addresses.items()}
+        addresses = self.addresses
+        return {face.name: face.url(addresses[face.name]) for face in self._faces if face.name in addresses}
 
     def open(self) -> None:
         """Takes every address. Raises CannotListen, with nothing left open, if one cannot be had."""
+        raise_open_files()
         try:
             for face in self._faces:
                 self._open(face)
@@ -116,16 +131,31 @@ class Listeners:
             wanted = (family, sockaddr)
             for door in self._doors:
                 if face.address.port != 0 and door.wanted == wanted:
-                    door.faces.append(face)
+                    self._share(door, face)
                     return
+            tls = tls_context(*face.tls) if face.tls is not None else None
             opened = _bind(family, sockaddr, face.address)
         real = Address(face.address.host, opened.getsockname()[1])
-        self._doors.append(_Door([face], opened, real, wanted))
+        self._doors.append(_Door([face], opened, real, wanted, tls))
+
+    def _share(self, door: _Door, face: Face) -> None:
+        """One socket more for its faces; refused where they could not be told apart there."""
+        for other in door.faces:
+            both = f"{other.name} and {face.name} share {face.address}"
+            advice = f"give one of them another address with {self._flag} {face.name}=HOST:PORT"
+            if other.tls != face.tls:
+                raise CannotListen(f"{both}, and only one certificate can be shown there; {advice}")
+            found = clashes(other.app, face.app)
+            if found:
+                raise CannotListen(f"{both}, and both have {', '.join(found)}; {advice}")
+        door.faces.append(face)
 
     @contextlib.contextmanager
     def _explained(self, face: Face) -> Iterator[None]:
         try:
             yield
+        except ssl.SSLError as error:
+            raise CannotListen(f"{face.name} cannot show its certificate: {face.tls} are no pair") from error
         except OSError as error:
             reason = {
                 errno.EADDRINUSE: "something else listens there already",
@@ -149,10 +179,8 @@ class Listeners:
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             for door in self._doors:
-                app = door.faces[0].app if len(door.faces) == 1 else Joined(
-                    [face.app for face in door.faces], self._merged
-                )  # fmt: skip
-                server = Server(app, grace=self._grace)
+                app = door.app()
+                server = Server(app, grace=self._grace, tls=door.tls)
                 self._apps.append(app)
                 self._servers.append(server)
                 group.create_task(server.serve(sockets=[door.socket]), name=f"listen {door.address}")
@@ -177,6 +205,14 @@ class Listeners:
         for door in self._doors:
             door.socket.close()
         self._doors.clear()
+
+
+def tls_context(certificate: str, key: str) -> ssl.SSLContext:
+    """What a listener needs for TLS 1.2 and 1.3. Raises OSError if the files cannot be read or do not fit."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 def _resolve(address: Address) -> tuple[int, tuple[object, ...]]:

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from treadle.core.access import PUBLIC
 from treadle.web.call import Call, Reply
 from treadle.web.routes import Route
+from treadle.web.sockets import SocketRoute
 
 PATH = "/openapi.json"
 BEARER = {"type": "http", "scheme": "bearer"}
@@ -32,12 +33,16 @@ class Spec(Struct, frozen=True, kw_only=True):
 
 
 class Part(NamedTuple):
-    """One face's share of a document; `limited` says whether addresses under `prefix` may answer 429."""
+    """One face's share of a document; `limited` says whether addresses under `prefix` may answer 429.
+
+    OpenAPI has no words for WebSockets: each stands at its path as the extension `x-websocket`.
+    """
 
     spec: Spec
     routes: Sequence[Route]
     limited: bool
     prefix: str
+    sockets: Sequence[SocketRoute] = ()
 
 
 def openapi_route(describe: Callable[[], bytes]) -> Route:
@@ -66,6 +71,10 @@ def document(parts: Sequence[Part], title: str | None = None) -> bytes:
             path = re.sub(r"\*}$", "}", route.path)
             if route.documented and owners.setdefault(path, number) == number:
                 paths.setdefault(path, {})[route.method.lower()] = _operation(route, part, known, components)
+        for socket in part.sockets:
+            if socket.documented:
+                path = re.sub(r"\*}$", "}", socket.path)
+                paths.setdefault(path, {})["x-websocket"] = _socket(socket, part, known, components)
     first = parts[0].spec
     return msgspec.json.encode(
         _ecma(
@@ -93,6 +102,7 @@ def _types(parts: Sequence[Part]) -> Iterable[Any]:
         for route in part.routes:
             if route.documented:
                 wanted += [kind for kind in (route.body, route.query, route.reply) if kind is not None]
+        wanted += [socket.query for socket in part.sockets if socket.documented and socket.query is not None]
         for kind in wanted:
             if _key(kind) not in seen:
                 seen.add(_key(kind))
@@ -109,23 +119,13 @@ def _operation(route: Route, part: Part, schemas: dict[str, Any], components: di
         "operationId": _operation_id(route),
         "summary": route.summary,
         "tags": [route.tag or part.spec.title],
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-            for name in route.names
-        ],
+        "parameters": _parameters(route, schemas, components),
         "responses": _responses(route, part, schemas),
         "security": [] if public else [{name: []} for name in part.spec.security] + [{}] * part.spec.optional,
         "x-scope": route.scope,
     }
     if route.description:
         operation["description"] = route.description
-    if route.query is not None:
-        shape = _resolved(schemas[_key(route.query)], components)
-        required = shape.get("required", [])
-        operation["parameters"] += [
-            {"name": name, "in": "query", "required": name in required, "schema": schema}
-            for name, schema in shape.get("properties", {}).items()
-        ]
     if route.body is not None:
         schema = schemas[_key(route.body)]
         shape = _resolved(schema, components)
@@ -135,6 +135,39 @@ def _operation(route: Route, part: Part, schemas: dict[str, Any], components: di
             "content": {"application/json": {"schema": schema}},
         }
     return operation
+
+
+def _parameters(
+    route: Route | SocketRoute, schemas: dict[str, Any], components: dict[str, Any]
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in route.names
+    ]
+    if route.query is not None:
+        shape = _resolved(schemas[_key(route.query)], components)
+        required = shape.get("required", [])
+        found += [
+            {"name": name, "in": "query", "required": name in required, "schema": schema}
+            for name, schema in shape.get("properties", {}).items()
+        ]
+    return found
+
+
+def _socket(socket: SocketRoute, part: Part, schemas: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    """What opens a WebSocket: a GET with `Upgrade: websocket`, whose refusals are the face's ordinary errors."""
+    shown: dict[str, Any] = {
+        "summary": socket.summary,
+        "tags": [socket.tag or part.spec.title],
+        "parameters": _parameters(socket, schemas, components),
+        "security": [] if socket.scope == PUBLIC else [{name: []} for name in part.spec.security],
+        "x-scope": socket.scope,
+        "subprotocols": list(socket.subprotocols),
+        "messageLimit": socket.message_limit,
+    }
+    if socket.description:
+        shown["description"] = socket.description
+    return shown
 
 
 def _operation_id(route: Route) -> str:

@@ -29,6 +29,13 @@ class WrongMethod(Malformed):
         super().__init__(f"This address takes {allow}")
 
 
+class NeedsUpgrade(Malformed):
+    """This address is a WebSocket."""
+
+    status: ClassVar[int] = 426
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"upgrade", b"websocket"), (b"connection", b"Upgrade"))
+
+
 class TooLarge(Malformed):
     """The request body is too large."""
 
@@ -50,7 +57,7 @@ class Stopping(StoreUnavailable):
     headers: tuple[tuple[bytes, bytes], ...] = ((b"retry-after", b"1"), (b"connection", b"close"))
 
 
-Refusal = NoRoute | WrongMethod | TooLarge | WrongMedia | Stopping
+Refusal = NoRoute | WrongMethod | NeedsUpgrade | TooLarge | WrongMedia | Stopping
 
 
 class ClientGone(Exception):

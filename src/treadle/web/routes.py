@@ -1,13 +1,16 @@
 """One row for each route; from these rows follow dispatch, binding, the scope check, OpenAPI and the access matrix."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
 from treadle.core.errors import Malformed
 from treadle.web.call import Call, Reply
+from treadle.web.paths import check_pattern, names_of, segments_of
+
+Handler = Callable[[Call], Awaitable[Reply]]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -22,7 +25,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
     method: str
     path: str
-    handler: Callable[[Call], Awaitable[Reply]]
+    handler: Handler
     scope: str
     summary: str
     body: Any = None
@@ -41,58 +44,68 @@ class Route(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"{self.method} {self.path}: the method is one of {', '.join(METHODS)}")
-        if not self.scope:
-            raise ValueError(f"{self.method} {self.path}: a route says who may call it")
-        if not self.path.startswith("/"):
-            raise ValueError(f"{self.method} {self.path}: a path starts with a slash")
-        for segment in self.segments[:-1]:
-            if segment.endswith("*}"):
-                raise ValueError(f"{self.method} {self.path}: only the last segment takes the remainder")
-        if len(set(self.names)) != len(self.names):
-            raise ValueError(f"{self.method} {self.path}: a parameter appears twice")
+        check_pattern(f"{self.method} {self.path}", self.path, self.scope)
 
     @property
     def segments(self) -> list[str]:
-        return self.path[1:].split("/") if self.path != "/" else []
+        return segments_of(self.path)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The path parameters in order."""
-        return tuple(segment.strip("{}*") for segment in self.segments if segment.startswith("{"))
+        return names_of(self.path)
 
 
-def access_matrix(routes: Iterable[Route]) -> list[tuple[str, str, str]]:
+class Row(Protocol):
+    """What the table and the access matrix need of a route, of HTTP or of a WebSocket."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def segments(self) -> list[str]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+def access_matrix(routes: Iterable[Row]) -> list[tuple[str, str, str]]:
     """Every (method, path, scope), sorted by path: what a test walks and a person reads."""
     return sorted(((route.method, route.path, route.scope) for route in routes), key=lambda row: (row[1], row[0]))
 
 
-class _Node:
+class _Node(Generic[R]):
     """One place in the segment tree."""
 
     __slots__ = ("children", "methods", "other", "rest")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node] = {}
-        self.other: _Node | None = None
-        self.rest: dict[str, Route] | None = None
-        self.methods: dict[str, Route] | None = None
+        self.children: dict[str, _Node[R]] = {}
+        self.other: _Node[R] | None = None
+        self.rest: dict[str, R] | None = None
+        self.methods: dict[str, R] | None = None
 
 
-Found = tuple[dict[str, Route], list[str]]
+Found = tuple[dict[str, R], list[str]]
 """The routes of an address by method, and the parameters' values in order."""
 
 
-class Table:
+class Table(Generic[R]):
     """Finds the routes of an address; the number of routes costs nothing."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[R]) -> None:
         self.routes = tuple(routes)
-        self._root = _Node()
-        self._exact: dict[bytes, dict[str, Route]] = {}
+        self._root: _Node[R] = _Node()
+        self._exact: dict[bytes, dict[str, R]] = {}
         for route in self.routes:
             self._add(route)
 
-    def _add(self, route: Route) -> None:
+    def _add(self, route: R) -> None:
         node = self._root
         rest = False
         for segment in route.segments:
@@ -116,7 +129,7 @@ class Table:
         if not route.names:
             self._exact[route.path.encode()] = methods
 
-    def find(self, raw_path: bytes) -> Found | None:
+    def find(self, raw_path: bytes) -> Found[R] | None:
         """The routes at this address (percent-encoded, without the query); a trailing slash makes no difference.
 
         Raises Malformed if a segment is not UTF-8 or holds a NUL.
@@ -143,7 +156,7 @@ def _decoded(segment: str) -> str:
     return text
 
 
-def _walk(root: _Node, segments: list[str]) -> Found | None:
+def _walk(root: _Node[R], segments: list[str]) -> Found[R] | None:
     """Literal segments win over parameters, parameters over the remainder."""
     node, values = root, []
     for segment in segments:
@@ -164,7 +177,7 @@ def _walk(root: _Node, segments: list[str]) -> Found | None:
     return None if methods is None else (methods, values)
 
 
-def _search(node: _Node, segments: list[str], at: int, values: list[str]) -> dict[str, Route] | None:
+def _search(node: _Node[R], segments: list[str], at: int, values: list[str]) -> dict[str, R] | None:
     if at == len(segments):
         if node.methods is not None:
             return node.methods

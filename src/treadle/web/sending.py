@@ -52,4 +52,5 @@ class WholeSend:
         cycle.transport.write(b"".join((STATUS_LINE[start["status"]], standing, head, b"\r\n\r\n", body)))
         cycle.message_event.set()
         cycle.on_response()
+        cycle.__dict__.pop("send", None)  # this very object: else the two hold each other until the next collection
         return True

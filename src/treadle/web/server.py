@@ -7,6 +7,7 @@ uvicorn's httptools protocol waits for a slow client as long as the client likes
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from treadle.web.asgi import Application
 from treadle.web.sending import WholeSend
+from treadle.web.socket_connection import PING_SECONDS, PONG_SECONDS, SocketConnection
+from treadle.web.sockets import MESSAGE_LIMIT
 
 HEAD_SECONDS = 20.0
 HEAD_LIMIT = 64 * 1024
@@ -91,15 +94,19 @@ class Connection(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """Serves one application on one socket until `stop`. Signals are the caller's."""
+    """Serves one application on one socket until `stop`, with TLS if there is a context. Signals are the caller's."""
 
-    def __init__(self, app: Application, *, grace: float = 10.0) -> None:
+    def __init__(self, app: Application, *, grace: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 http=Connection,
-                ws="websockets-sansio",
+                ws=SocketConnection,
+                ws_max_size=MESSAGE_LIMIT,  # a route that wants another says so when its socket opens
                 ws_per_message_deflate=False,
+                ws_ping_interval=PING_SECONDS,
+                ws_ping_timeout=PONG_SECONDS,
+                ssl_context_factory=None if tls is None else lambda *_: tls,
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
@@ -116,7 +123,7 @@ class Server(uvicorn.Server):
         self.servers = []
         self.ready = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._awaited: dict[Connection, tuple[object, float]] = {}
+        self._awaited: dict[Connection | SocketConnection, tuple[object, float]] = {}
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -150,7 +157,7 @@ class Server(uvicorn.Server):
         """Cuts the connections whose client has owed the same thing for too long."""
         before, self._awaited = self._awaited, {}
         for connection in list(self.server_state.connections):
-            if not isinstance(connection, Connection):
+            if not isinstance(connection, Connection | SocketConnection):
                 continue
             owed = connection.awaited()
             if owed is None:

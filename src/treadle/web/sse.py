@@ -1,16 +1,16 @@
 """Server-sent events as bytes."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import msgspec
 
 from treadle.web.call import Reply
+from treadle.web.streams import HEARTBEAT
+
+__all__ = ["EVENT_STREAM", "HEARTBEAT", "HEARTBEAT_SECONDS", "EventStream", "event", "event_reply", "json_event"]
 
 EVENT_STREAM = b"text/event-stream"
-HEARTBEAT = b": \n\n"
-"""A comment: it keeps proxies from closing a quiet stream and finds out whether the client is still there."""
 HEARTBEAT_SECONDS = 15.0
 _BREAKS = str.maketrans("", "", "\r\n\0")
 
@@ -31,39 +31,31 @@ def json_event(value: Any, *, id: str | None = None, name: str | None = None) ->
     return event(msgspec.json.encode(value).decode(), id=id, name=name)
 
 
+class EventStream:
+    """Encoded events; while they are quiet a heartbeat is sent every so many seconds (`Streams` does that)."""
+
+    __slots__ = ("_events", "heartbeat")
+
+    def __init__(self, events: AsyncIterator[bytes], heartbeat: float) -> None:
+        self._events, self.heartbeat = events, heartbeat
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._events.__anext__()
+
+    async def aclose(self) -> None:
+        """Closes the source, if it is a generator."""
+        end = getattr(self._events, "aclose", None)
+        if end is not None:
+            await end()
+
+
 def event_reply(events: AsyncIterator[bytes], *, heartbeat: float = HEARTBEAT_SECONDS) -> Reply:
     """A stream of encoded events, with a heartbeat after that many quiet seconds."""
     return Reply(
         media_type=EVENT_STREAM,
         headers=((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")),
-        stream=with_heartbeat(events, heartbeat),
+        stream=EventStream(events, heartbeat),
     )
-
-
-async def with_heartbeat(events: AsyncIterator[bytes], every: float) -> AsyncIterator[bytes]:
-    """The events, and a comment whenever none came for `every` seconds. The source is closed with this stream."""
-    coming: asyncio.Task[bytes] | None = None
-    try:
-        while True:
-            coming = coming or asyncio.create_task(_next(events))
-            done, _ = await asyncio.wait((coming,), timeout=every)
-            if not done:
-                yield HEARTBEAT
-                continue
-            try:
-                chunk = coming.result()
-            except StopAsyncIteration:
-                return
-            coming = None
-            yield chunk
-    finally:
-        if coming is not None:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
-        end = getattr(events, "aclose", None)
-        if end is not None:
-            await end()
-
-
-async def _next(events: AsyncIterator[bytes]) -> bytes:
-    return await anext(events)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from treadle.adapters.bus.local import LocalBus
+from treadle.adapters.output.disk import DiskOutputs
 from treadle.adapters.store.sqlite import open_sqlite
 from treadle.core.clock import SteadyClock
 from treadle.core.fabric import Fabric
@@ -88,7 +89,8 @@ class Served:
         store = await open_sqlite(self.home / "treadle.db")
         try:
             report = lambda _, error: self.errors.append(error)  # noqa: E731
-            self.fabric = Fabric(store, LocalBus(), SteadyClock(), new_id, report=report)
+            outputs = DiskOutputs(self.home / "output", clock=SteadyClock())
+            self.fabric = Fabric(store, LocalBus(), SteadyClock(), new_id, outputs, report=report)
             opened = {"kind": "local", "principal": "local", "face": NAME, "scopes": ("*",)}
             await self.fabric.grants.open(**opened, secret=KEY)
             options = Options(version=VERSION, listeners=lambda: self._listeners.urls, **self._options)

@@ -48,5 +48,6 @@ def test_the_document_has_every_route(api: Api, server: Served) -> None:
     document = api.get("/openapi.json")
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     routes = {(r.method, r.path) for r in server.app.routes if r.documented}
-    assert listed == routes
-    assert len(listed) == 26
+    sockets = {("X-WEBSOCKET", socket.path) for socket in server.app.sockets}
+    assert listed == routes | sockets
+    assert len(listed) == 38

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.core.stage import ANN, HandClock
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.sqlite import open_sqlite
 from treadle.core.access import Principal
@@ -49,7 +50,7 @@ async def fabric(tmp_path: Path, clock: HandClock) -> AsyncIterator[Fabric]:
     """A fabric with one project, `looms`, and two tasks whose lease lasts a minute."""
     store = await open_sqlite(tmp_path / "treadle.db")
     failed: list[Exception] = []
-    made = Fabric(store, LocalBus(), clock, new_id, report=lambda _, error: failed.append(error))
+    made = Fabric(store, LocalBus(), clock, new_id, unprinted(clock), report=lambda _, error: failed.append(error))
     project = (await made.projects.create("looms", ANN)).project
     await made.projects.create_type(project.id, NewType(name="spin", lease=MINUTE), ANN)
     await made.tasks.submit(Submit(project=project.id, tasks=[NewTask(type="spin")] * 2, by=ANN))

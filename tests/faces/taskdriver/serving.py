@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 import uvloop
 
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.sqlite import open_sqlite
 from treadle.core.access import Principal
@@ -113,7 +114,7 @@ class Server:
         store = await open_sqlite(self._home / "treadle.db")
         try:
             report = lambda name, error: self.reports.append((name, error))  # noqa: E731
-            self.fabric = Fabric(store, LocalBus(), self.clock, new_id, report=report)
+            self.fabric = Fabric(store, LocalBus(), self.clock, new_id, unprinted(self.clock), report=report)
             if PROJECT not in [each.project.name for each in await self.fabric.projects.page()]:
                 await self.fabric.projects.create(PROJECT, ROOT)
             self.app = make(self.fabric, self.options, Log(self._log.append))

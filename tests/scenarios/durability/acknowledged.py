@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tests.core.books import Books, open_books
 from tests.core.facts import Told
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.sqlite import open_sqlite
 from treadle.core.access import Principal
@@ -39,7 +40,7 @@ async def open_fabric(path: Path, vfs: str | None = None) -> Fabric:
     def report(duty: str, error: Exception) -> None:
         raise AssertionError(duty) from error
 
-    return Fabric(store, LocalBus(), SteadyClock(), new_id, report=report)
+    return Fabric(store, LocalBus(), SteadyClock(), new_id, unprinted(SteadyClock()), report=report)
 
 
 async def make(fabric: Fabric, project: str, number: int) -> Ack:

@@ -18,6 +18,8 @@ ERRORS: dict[type[FabricError], tuple[int, str]] = {
     core.LeaseLost: (409, "lease_lost"),
     core.ProjectClosed: (409, "project_closed"),
     core.TooMany: (429, "too_many"),
+    core.Unreachable: (503, "unreachable"),
+    core.Unanswered: (504, "unanswered"),
     core.StoreUnavailable: (503, "store_unavailable"),
     core.StoreFull: (503, "store_full"),
     core.StoreReadOnly: (503, "store_read_only"),
@@ -28,6 +30,7 @@ ERRORS: dict[type[FabricError], tuple[int, str]] = {
     # what the HTTP layer refuses has its own status, which is not ours to change
     refusals.NoRoute: (refusals.NoRoute.status, "not_found"),
     refusals.WrongMethod: (refusals.WrongMethod.status, "wrong_method"),
+    refusals.NeedsUpgrade: (refusals.NeedsUpgrade.status, "needs_upgrade"),
     refusals.TooLarge: (refusals.TooLarge.status, "too_large"),
     refusals.WrongMedia: (refusals.WrongMedia.status, "wrong_media"),
     refusals.Stopping: (refusals.Stopping.status, "stopping"),

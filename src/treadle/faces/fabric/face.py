@@ -14,8 +14,10 @@ from treadle.faces.fabric import spelling, wire
 from treadle.faces.fabric.errors import spell
 from treadle.faces.fabric.events import Events
 from treadle.faces.fabric.leases import Leases
+from treadle.faces.fabric.output import OutputRoutes
 from treadle.faces.fabric.page import page_reply
 from treadle.faces.fabric.projects import Projects
+from treadle.faces.fabric.runs import Runs
 from treadle.faces.fabric.tasks import Tasks
 from treadle.web.admission import Admission
 from treadle.web.app import App
@@ -26,8 +28,8 @@ from treadle.web.rate import RateLimit
 from treadle.web.routes import Route
 
 NAME = "fabric"
-ANONYMOUS = Principal(name=f"anonymous@{NAME}", face=NAME, scopes=("queue:*",))
-"""Who comes over loopback without a key."""
+ANONYMOUS = Principal(name=f"anonymous@{NAME}", face=NAME, scopes=("queue:*", "runs:read"))
+"""Who comes over loopback without a key: nobody who starts, feeds or ends a process."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -48,7 +50,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 def make(fabric: Fabric, options: Options, *, log: Log, routes: Sequence[Route] = ()) -> App:
     """The application that speaks the native API; `routes` are further rows that live at its address."""
-    server = _Server(fabric, options)
+    server, printed = _Server(fabric, options), OutputRoutes(fabric)
     return App(
         name=NAME,
         routes=[
@@ -57,8 +59,11 @@ def make(fabric: Fabric, options: Options, *, log: Log, routes: Sequence[Route] 
             *Tasks(fabric).routes(),
             *Leases(fabric).routes(),
             *Events(fabric).routes(),
+            *Runs(fabric).routes(),
+            *printed.routes(),
             *routes,
         ],
+        sockets=printed.sockets(),
         spell=spell,
         authenticate=_Door(fabric, options).authenticate,
         admission=Admission(hosts=options.hosts, origins=options.cors_origins),
@@ -70,7 +75,8 @@ def make(fabric: Fabric, options: Options, *, log: Log, routes: Sequence[Route] 
             title="Treadle",
             version=options.version,
             error=wire.Error,
-            description="Treadle's own API: projects, task types, tasks, leases, and the log of facts.",
+            description="Treadle's own API: projects, task types, tasks, leases, runs and what they print, "
+            "machines, and the log of facts.",
             optional=options.auth != "required",
             security={"bearer": BEARER, "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
         ),
@@ -105,14 +111,14 @@ class _Door:
 
 
 def shown_key(call: Call) -> str | None:
-    """The key that a call shows, if any."""
+    """The key that a call shows, if any; sockets may show it in their address."""
     authorization = call.header("authorization")
     if authorization is not None:
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Unauthenticated("Authorization must be `Bearer KEY`")
         return key.strip()
-    return call.header("x-api-key")
+    return call.header("x-api-key") or call.token
 
 
 def is_loopback(client: str) -> bool:

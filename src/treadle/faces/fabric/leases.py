@@ -58,20 +58,20 @@ class Leases:
         asked: wire.Extend = call.body
         keep = spelling.duration(asked.seconds)
         return answer(
-            await self._tasks.extend_many([leases.Extend(task=it.id, by=by(it), keep=keep) for it in asked.tasks])
+            await self._tasks.extend.many([leases.Extend(task=it.id, by=by(it), keep=keep) for it in asked.tasks])
         )
 
     async def finish(self, call: Call) -> Reply:
         asked: wire.Finish = call.body
         return answer(
-            await self._tasks.finish_many(
+            await self._tasks.finish.many(
                 [leases.Finish(task=it.id, by=by(it), result=result(it)) for it in asked.tasks]
             )
         )
 
     async def release(self, call: Call) -> Reply:
         asked: wire.Release = call.body
-        return answer(await self._tasks.release_many([leases.Release(task=it.id, by=by(it)) for it in asked.tasks]))
+        return answer(await self._tasks.release.many([leases.Release(task=it.id, by=by(it)) for it in asked.tasks]))
 
     async def sweep(self, call: Call) -> Reply:
         asked: wire.Sweep = call.body

@@ -25,6 +25,8 @@ TABLE: dict[type[FabricError], tuple[int, str]] = {
     errors.LeaseLost: (409, "lease_lost"),
     errors.ProjectClosed: (409, "project_closed"),
     errors.TooMany: (429, "rate_limit"),
+    errors.Unreachable: (503, "unreachable"),
+    errors.Unanswered: (504, "unanswered"),
     errors.StoreUnavailable: (503, "store"),
     errors.StoreFull: (503, "store_full"),
     errors.StoreReadOnly: (503, "store_read_only"),

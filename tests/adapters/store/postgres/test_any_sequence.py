@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.adapters.conftest import in_schema
 from tests.core.test_any_sequence import AnySequence
+from tests.unprinted import unprinted
 from treadle.adapters.bus.local import LocalBus
 from treadle.adapters.store.postgres import open_postgres
 from treadle.core.fabric import Fabric
@@ -26,7 +27,9 @@ class AnySequenceOnPostgres(AnySequence):
 
     def open(self) -> None:
         self.store = self.run(open_postgres(in_schema(self.url, self.schema)))  # type: ignore[assignment]
-        self.fabric = Fabric(self.store, LocalBus(), self.clock, self.ids, report=lambda name, error: None)
+        self.fabric = Fabric(
+            self.store, LocalBus(), self.clock, self.ids, unprinted(self.clock), report=lambda name, error: None
+        )
 
 
 AnySequenceOnPostgres.TestCase.settings = settings(
