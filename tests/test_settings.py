@@ -90,6 +90,16 @@ SAMPLES = {
     "output.per_task": "1000000",
     "output.total": "2000000",
     "output.days": "8",
+    "ufo.cors_origins": "https://a.example",
+    "ufo.health_open": "true",
+    "ufo.runner": "echo",
+    "ufo.llm.mode": "tools",
+    "ufo.llm.thoughts": "false",
+    "ufo.llm.act_first": "true",
+    "ufo.llm.vision": "true",
+    "ufo.platforms": '{"linux": "rules"}',
+    "ufo.devices": '{"a": "rules"}',
+    "ufo.inject": '{"a": {"b": "c"}}',
 } | {f"listen.{face}": "127.0.0.1:1" for face, address in FACES.items() if address}
 NOTHING_ELSE_TO_SAY = {"home", "config"} | {f"listen.{face}" for face, address in FACES.items() if not address}
 
@@ -102,6 +112,15 @@ def test_a_setting_reads_the_same_from_the_environment_and_from_the_file(name: s
     assert value != entry.default
     if value == "***":  # what a secret shows of itself
         value = "7"
+    if entry.is_table:
+        inner = "".join(f"{key} = {json.dumps(each)}\n" for key, each in value.items() if not isinstance(each, dict))
+        inner += "".join(
+            f"{key} = {{{', '.join(f'{k} = {json.dumps(v)}' for k, v in each.items())}}}\n"
+            for key, each in value.items()
+            if isinstance(each, dict)
+        )
+        assert settings(tmp_path, f"[{entry.name}]\n{inner}") == told.settings
+        return
     written = json.dumps(value)  # texts, numbers, booleans and lists are written alike in JSON and TOML
     section = f"[{entry.section}]\n" if entry.section else ""
     assert settings(tmp_path, f"{section}{entry.key} = {written}") == told.settings
@@ -118,7 +137,8 @@ def test_a_setting_reads_the_same_from_the_environment_and_from_the_file(name: s
         ("TREADLE_PROJECTS", "fine,not fine", "must be names of letters"),
         ("TREADLE_LISTEN_FABRIC", "4892", "must be HOST:PORT, [IPV6]:PORT or off"),
         ("TREADLE_LISTEN_FABRIC", "127.0.0.1:99999", "with a port of at most 65535"),
-        ("TREADLE_LISTEN_UFO", "127.0.0.1:5000", "the ufo face is not built yet"),
+        ("TREADLE_LISTEN_ARCHITECT", "127.0.0.1:8090", "the architect face is not built yet"),
+        ("TREADLE_UFO_DEVICES", "{", "is no JSON object"),
         ("TASKDRIVER_PORT", "http", "must be HOST:PORT"),
         ("TREADLE_STORE", "mysql://u:hidden@h/n", "must be sqlite or postgresql://"),
         ("TREADLE_STORE", "@/no/such/file", "/no/such/file cannot be read: No such file"),

@@ -15,6 +15,7 @@ from treadle.core.access import Principal
 from treadle.core.clock import SECOND
 from treadle.core.errors import Invalid, LeaseLost, NotFound, WrongState
 from treadle.core.nodes import ANY, queue_of
+from treadle.core.output import Chunk, Part
 from treadle.core.runs import Command, Ending
 from treadle.core.submitting import NewTask, Submit
 from treadle.core.tasks import Task
@@ -236,3 +237,21 @@ async def test_other_kinds_of_tasks_in_a_nodes_queue_are_not_run(home: House, no
     assert [given.task for given in await node.asks()] == [task.id]
     now = await home.fabric.tasks.get(made.id)
     assert (now.state, now.result and now.result.error) == ("failed", "kind: only runs are for nodes")
+
+
+async def test_large_runs_come_in_as_many_answers_as_it_takes(home: House, node: Played) -> None:
+    large = [await home.start(command=Command(shell="#" * 400_000)) for _ in range(3)]
+    too_large = await home.start(command=Command(shell="#" * 800_000))
+    held: list[words.Lease] = []
+    for task in large:
+        assert [given.task for given in await node.asks(4, *held)] == [task.id]
+        held.append((task.id, 1))
+    assert "bytes" in str((await home.ended(too_large)).error)
+
+
+async def test_a_program_that_takes_turns_between_its_streams_fits_into_messages(home: House, node: Played) -> None:
+    task = await home.start("a")
+    await node.asks()
+    parts: list[Part] = [("stdout", b"o"), ("stderr", b"e")] * (words.MOST_PARTS // 2)
+    assert await node.says(words.Write(task.id, 1, 0, parts), int) == words.MOST_PARTS
+    assert await home.fabric.output.read(task.id, 0, 2) == [Chunk(0, "stdout", b"o"), Chunk(1, "stderr", b"e")]

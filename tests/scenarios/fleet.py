@@ -22,7 +22,7 @@ from typing import Any
 from tests.scenarios.serving import START_SECONDS, Refused, Running, command, environment, until
 from treadle.node.spawning import MARK
 
-ONLY = ("--listen", "fabric=127.0.0.1:0", "--listen", "taskdriver=off", "--listen", "console=off")
+ONLY = ("--listen", "fabric=127.0.0.1:0")
 FINAL = ("succeeded", "failed", "cancelled")
 SECONDS = 60.0
 

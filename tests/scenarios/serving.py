@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,16 @@ from treadle.settings import FACES
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 ANYWHERE = tuple(f"--listen={face}=127.0.0.1:0" for face, default in FACES.items() if default)
+
+
+def listening(arguments: Sequence[str | Path], extra: Mapping[str, str]) -> tuple[str, ...]:
+    """What to say of the faces that these arguments do not speak of: nothing said at all is every face on a free port,
+    else those that neither arguments nor variables name are off.
+    """
+    said = " ".join((*map(str, arguments), *(f"{name.lower().partition('_')[0]}=" for name in extra)))
+    if "listen" not in said:
+        return ANYWHERE
+    return tuple(f"--listen={face}=off" for face, default in FACES.items() if default and f"{face}=" not in said)
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -122,10 +132,9 @@ def server(home: Path, *arguments: str | Path, verb: str = "up", **extra: str) -
     folder = home.with_name(f"{home.name}-{time.monotonic_ns()}")
     folder.mkdir(parents=True)
     ready = folder / "ready.json"
-    listening = () if any("listen" in str(each) for each in arguments) else ANYWHERE
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         process = subprocess.Popen(
-            command(verb, "--ready-file", ready, *listening, *arguments),
+            command(verb, "--ready-file", ready, *listening(arguments, extra), *arguments),
             env=environment(home, extra), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
         )  # fmt: skip
     try:

@@ -160,7 +160,7 @@ def ranges(printing: Printing, chance: random.Random, end: int) -> str:
 def test_a_killed_server_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     chance = random.Random(3)
     parts = printed(chance, 600)
-    home, listen = tmp_path / "home", ("--listen", "taskdriver=off", "--listen", "console=off", "--listen")
+    home, listen = tmp_path / "home", ("--listen",)
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"fabric=127.0.0.1:{free.getsockname()[1]}"
     with ThreadPoolExecutor(2) as threads:

@@ -17,7 +17,7 @@ import pytest
 from tests.cli.processes import SECONDS, Program, Screen, treadle
 from tests.scenarios.serving import Running, server, until
 
-ONLY = ("--listen", "fabric=127.0.0.1:0", "--listen", "taskdriver=off", "--listen", "console=off")
+ONLY = ("--listen", "fabric=127.0.0.1:0")
 QUIET = "exec 2>/dev/null; "  # a shell says of its children how they were ended
 WAITS = "echo ready; while :; do sleep 0.05; done"
 

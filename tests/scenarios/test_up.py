@@ -159,7 +159,7 @@ def test_each_of_the_five_faces_can_be_off(face: str, home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--listen", "ufo=127.0.0.1:5000"), "--listen ufo: the ufo face is not built yet"),
+        (("--listen", "architect=127.0.0.1:8090"), "--listen architect: the architect face is not built yet"),
         (("--listen", "galaxy=127.0.0.1:5000"), "the faces are taskdriver, fabric, ufo, console, architect"),
         (("--listen", "taskdriver"), "say FACE=HOST:PORT or FACE=off"),
         (("--listen", "taskdriver=3000"), "--listen taskdriver: '3000' must be HOST:PORT"),

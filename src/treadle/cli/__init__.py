@@ -26,13 +26,15 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("up", "treadle.cli.up:up", "Run the server on this machine, in the foreground."),
-    Command("serve", "treadle.cli.up:up", "Run a replica of the server, without a node of its own."),
+    Command("serve", "treadle.cli.up:serve", "Run a replica of the server, without a node of its own."),
     Command("run", "treadle.cli.run:run", "Run a command on a node, as if it ran here.", quick=True),
     Command("attach", "treadle.cli.attach:attach", "See what a run prints and type what it reads.", quick=True),
     Command("ps", "treadle.cli.ps:ps", "Runs: those that go on, or all.", quick=True),
     Command("logs", "treadle.cli.logs:logs", "What a run printed.", quick=True),
     Command("kill", "treadle.cli.kill:kill", "End runs, or send them a signal.", quick=True),
     Command("top", "treadle.cli.top:top", "Nodes and runs, live.", quick=True),
+    Command("node", "treadle.cli.node:node", "Be a machine that runs things for a server elsewhere."),
+    Command("device", "treadle.cli.device:device", "Be a device of an agent server: run the tools it asks for."),
     Command("status", "treadle.cli.status:status", "What runs where, and the projects."),
     Command("projects", "treadle.cli.projects:app", "Projects: named pools of work."),
     Command("types", "treadle.cli.types:app", "Task types: templates and their policies."),

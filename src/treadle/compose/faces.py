@@ -4,11 +4,13 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import asdict
+
 from treadle import __version__
 from treadle.compose.node import identity
 from treadle.compose.parts import CannotStart, policy
 from treadle.core.fabric import Fabric
-from treadle.faces import console, mcp, taskdriver
+from treadle.faces import console, mcp, taskdriver, ufo
 from treadle.faces import fabric as fabric_face
 from treadle.faces.taskdriver.prompts import INSTRUCTIONS, PROMPTS
 from treadle.faces.taskdriver.tools import tools
@@ -37,6 +39,7 @@ def faces_of(
     makers: dict[str, Callable[[], App]] = {
         taskdriver.NAME: lambda: _taskdriver(fabric, settings, hosts, log),
         fabric_face.NAME: lambda: _fabric(fabric, settings, hosts, log, urls),
+        ufo.NAME: lambda: _ufo(fabric, settings, hosts, log),
         console.NAME: lambda: _console(fabric, settings, home, hosts, log, node=node),
     }
     made = []
@@ -74,6 +77,26 @@ def _fabric(fabric: Fabric, settings: Settings, hosts: tuple[str, ...], log: Log
     )
     actions = mcp.routes(fabric, tools(fabric.clock, policy(settings)), PROMPTS, about)
     return fabric_face.make(fabric, options, log=log, routes=actions)
+
+
+def _ufo(fabric: Fabric, settings: Settings, hosts: tuple[str, ...], log: Log) -> App:
+    own = settings.ufo
+    llm = ufo.LlmOptions(**asdict(own.llm))
+    options = ufo.Options(
+        version=__version__,
+        api_key=own.api_key,
+        auth="required" if settings.auth == "required" else "loopback",
+        health_open=own.health_open,
+        hosts=hosts,
+        cors_origins=own.cors_origins,
+        limits=ufo.Limits(
+            accept=own.accept_seconds, command=own.command_seconds, session=own.session_seconds, queue=own.queue
+        ),
+        runners=ufo.RunnerOptions(
+            default=own.runner, platforms=own.platforms, devices=own.devices, inject=own.inject, llm=llm
+        ),
+    )
+    return ufo.make(fabric, options, log)
 
 
 def _console(fabric: Fabric, settings: Settings, home: Home, hosts: tuple[str, ...], log: Log, *, node: bool) -> App:

@@ -13,6 +13,8 @@ from .errors import Denied
 
 GUARDED = {"run": "runs:start"}
 """Kinds of tasks that act on machines, and the right without which nobody makes, changes or ends them."""
+GUARDED_PROJECTS = {"runs": "run"}
+"""Projects that hold such tasks: whoever closes or removes one ends them."""
 PUBLIC = "public"
 """The scope of a route that needs nobody: anyone holds it."""
 
@@ -65,6 +67,11 @@ def guard(kind: str, by: Principal) -> None:
     scope = GUARDED.get(kind)
     if scope and not by.holds(scope):
         raise Denied(f"Tasks of the kind {kind} need the right {scope}: show a key that has it")
+
+
+def guard_project(name: str, by: Principal) -> None:
+    """Raise Denied where this principal may not make, change or remove the project of this name."""
+    guard(GUARDED_PROJECTS.get(name, ""), by)
 
 
 def digest(token: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
-from .access import Principal
+from .access import Principal, guard_project
 from .clock import HOUR, Clock
 from .documents import Collection
 from .errors import Conflict, Duplicate, NotFound, ProjectClosed
@@ -83,6 +83,7 @@ class Catalogue:
         """A new project; its name is unique among all, closed ones included."""
 
         def verb(tx: Tx) -> Overview:
+            guard_project(name, by)
             if name in tx.projects([name]):
                 raise Duplicate(f"A project named {name} exists already")
             now = self._clock()
@@ -107,6 +108,8 @@ class Catalogue:
         def verb(tx: Tx) -> Overview:
             project = the_project(tx, ref)
             changes = given(edit)
+            guard_project(project.name, by)
+            guard_project(changes.get("name", ""), by)
             name = changes.get("name", project.name)
             if name != project.name and name in tx.projects([name]):
                 raise Duplicate(f"A project named {name} exists already")
@@ -126,6 +129,7 @@ class Catalogue:
 
         def verb(tx: Tx) -> Project:
             project = the_project(tx, ref)
+            guard_project(project.name, by)
             now = self._clock()
             tx.delete_project(project.id)
             for collection in PROJECT_GROUPS:

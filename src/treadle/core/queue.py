@@ -89,7 +89,7 @@ class Queue:
     def _give_back(self, taken: "asyncio.Future[list[Task]]") -> None:
         if not taken.cancelled() and taken.exception() is None:
             for task in taken.result():
-                back = self.release(Release(task=task.id, by=Hold(fence=task.fence)))
+                back = self.release(Release(task=task.id, by=Hold(task.attempts[-1].worker, fence=task.fence)))
                 back.add_done_callback(lambda done: done.cancelled() or done.exception())  # or the lease runs out
 
     async def settled(self, id: str, wait: float) -> Task:

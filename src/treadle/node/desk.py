@@ -108,7 +108,20 @@ class Desk:
                 if left <= 0:
                     break
                 await work.heard(min(left, POLL_SECONDS))
-        return [ready for task in given if (ready := await self._assign(node, task))]
+        return await self._assigned(node, given)
+
+    async def _assigned(self, node: Node, given: list[Task]) -> list[words.Assignment]:
+        """As many as one answer carries; the node's next Ask gets the others."""
+        ready: list[words.Assignment] = []
+        room = words.MOST_BYTES
+        for task in given:
+            each = await self._assign(node, task)
+            room -= len(msgpack.encode(each))
+            if room < 0:
+                break
+            if each:
+                ready.append(each)
+        return ready
 
     async def _unheard(self, node: Node, held: list[words.Lease]) -> list[Task]:
         """What was given to a node by an answer that did not reach it."""
@@ -124,7 +137,9 @@ class Desk:
         with suppress(NotFound, ProjectClosed):
             for name in (queue_of(node.id), queue_of(ANY)):
                 left = count - len(taken)
-                claim = Claim(project=runs.PROJECT, worker=worker_of(node), queue=name, count=left)
+                claim = Claim(
+                    project=runs.PROJECT, worker=worker_of(node), queue=name, count=left, lease=runs.POLICY.lease
+                )
                 taken += await self._fabric.tasks.claim(claim) if left else ()
         return taken
 
@@ -136,15 +151,15 @@ class Desk:
     async def _assign(self, node: Node, task: Task) -> words.Assignment | None:
         """What the node needs to know; a task that cannot be read as a run fails."""
         try:
-            wanted = run_of(task)
-            secrets = await self._fabric.runs.secrets(task)
+            given = words.Assignment(task.id, task.fence, run_of(task).command, await self._fabric.runs.secrets(task))
+            fitting(given)
         except Invalid as error:
             failed = Result(ok=False, error=error.message, retry=False)
             by = Hold(worker_of(node), fence=task.fence)
             await self._fabric.tasks.finish(Finish(task=task.id, by=by, result=failed))
             return None
         self._watch(node.id, (task.id, task.fence))
-        return words.Assignment(task.id, task.fence, wanted.command, secrets)
+        return given
 
     async def _keep(self, id: str, said: words.Keep) -> list[words.Lease]:
         worker = await self._worker(id)
@@ -235,6 +250,12 @@ def run_of(task: Task) -> runs.Wanted:
     if task.kind != runs.KIND:
         raise Invalid(Fault("kind", "only runs are for nodes", task.kind))
     return runs.wanted(task)
+
+
+def fitting(given: words.Assignment) -> None:
+    """Raise Invalid for a run that no answer can carry."""
+    if len(msgpack.encode(given)) > words.MOST_BYTES:
+        raise Invalid(Fault("command", f"has more than {words.MOST_BYTES} bytes, with its environment and secrets"))
 
 
 def holds(task: Task, fence: int) -> bool:

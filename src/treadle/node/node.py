@@ -81,6 +81,7 @@ class Node:
         self._freed, self._look = asyncio.Event(), asyncio.Event()
         self._ask = ""  # the name of the one whose answer we wait for
         self._asking: asyncio.Task[list[words.Assignment]] | None = None
+        self._saying: set[asyncio.Future[Any]] = set()
         self._stopping = self._cut_off = False
         self._grace = 0.0  # what processes have between TERM and KILL when we stop, at most
         self.joined = asyncio.Event()
@@ -252,7 +253,8 @@ class Node:
             except Conflict:
                 continue  # it had to be dropped just now, and `first` has moved
             if parts:
-                at = await self._insist(words.Write(held.task, held.fence, at, parts), int)
+                write = words.Write(held.task, held.fence, at, parts[: words.MOST_PARTS])
+                at = await self._insist(write, int)
                 process.shipped(at)
             elif ending is not None:
                 if self._stopping and ending.reason == "killed":
@@ -283,6 +285,8 @@ class Node:
             self._look.set()
             if isinstance(order, words.Here):
                 self._ask_again()
+                for saying in self._saying:  # what the desk before may never answer is said again
+                    saying.cancel()
             return None
         held = next((each for each in self._held.values() if each.task == order.task and not each.lost), None)
         if held is not None:
@@ -324,4 +328,14 @@ class Node:
 
     async def _said(self, said: words.Said, of: type[T], patience: float) -> T:
         payload = msgpack.encode(said)
-        return await asked(self._bus.request(topics.desk(self._id), payload, words.ANSWER_SECONDS + patience), of)
+        while True:
+            seconds = words.ANSWER_SECONDS + patience
+            saying = asyncio.ensure_future(asked(self._bus.request(topics.desk(self._id), payload, seconds), of))
+            self._saying.add(saying)
+            try:
+                await asyncio.wait({saying})
+                if not saying.cancelled():
+                    return saying.result()
+            finally:
+                saying.cancel()
+                self._saying.discard(saying)

@@ -18,6 +18,10 @@ ASK_SECONDS = 20.0
 """How long the desk lets a node wait for work."""
 ANSWER_SECONDS = 10.0
 """How long a node waits for any other answer."""
+MOST_BYTES = 768 * 1024
+"""Of runs in one answer; the bus carries 1 MiB."""
+MOST_PARTS = 20_000
+"""In one Write: a program that takes turns between its two streams makes many small ones."""
 
 
 class Join(Struct, frozen=True, tag=True):
@@ -97,7 +101,7 @@ class Assignment(Struct, frozen=True):
 
 
 class Here(Struct, frozen=True, tag=True):
-    """An order to a node: a desk has begun to answer, so ask again; who answered before may be gone."""
+    """An order to a node: a desk has begun to answer, so say it again; who was to answer before may be gone."""
 
 
 class Waits(Struct, frozen=True, tag=True):

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 FACES: dict[str, str | None] = {
     "taskdriver": "127.0.0.1:3000",
     "fabric": "127.0.0.1:4892",
-    "ufo": None,
+    "ufo": "127.0.0.1:5000",
     "console": "127.0.0.1:5000",
     "architect": None,
 }
@@ -63,7 +63,7 @@ class Listen(Struct, frozen=True, kw_only=True):
         FACES["taskdriver"] or "off"
     )
     fabric: Annotated[str, listens("fabric")] = FACES["fabric"] or "off"
-    ufo: Annotated[str, listens("ufo")] = "off"
+    ufo: Annotated[str, listens("ufo")] = FACES["ufo"] or "off"
     console: Annotated[str, listens("console")] = FACES["console"] or "off"
     architect: Annotated[str, listens("architect")] = "off"
 
@@ -141,6 +141,51 @@ class Console(Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+RunnerName = Literal["auto", "llm", "rules", "script", "echo", "relay"]
+
+
+class Llm(Struct, frozen=True, kw_only=True):
+    """`[ufo.llm]`: the language model that plans for devices, and how far one session may go with it."""
+
+    base_url: Annotated[str, setting("an OpenAI-compatible endpoint; empty: no model plans")] = ""
+    model: Annotated[str, setting("the model's name there")] = ""
+    api_key_env: Annotated[str, setting("the environment variable with the endpoint's key; empty: none is sent")] = ""
+    mode: Annotated[
+        Literal["schema", "tools", "text"],
+        setting("how actions are chosen: held to a JSON schema, by native tool calls, or asked for in words"),
+    ] = "schema"
+    thoughts: Annotated[bool, setting("whether the model says why before what; very small ones do better without")] = (
+        True
+    )
+    act_first: Annotated[bool, setting("whether the model may finish only after it has called a tool")] = False
+    vision: Annotated[bool, setting("whether the model is shown screenshots")] = False
+    max_rounds: Annotated[int, setting("rounds of one session", ge=1)] = 50
+    max_tokens: Annotated[int, setting("tokens of one session, prompts and answers together", ge=1)] = 400_000
+    max_seconds: Annotated[float, setting("seconds of one session", ge=1)] = 1800.0
+
+
+class Ufo(Struct, frozen=True, kw_only=True):
+    """`[ufo]`: devices, what they may be asked, and who plans for them."""
+
+    api_key: Annotated[str, setting("a key that callers and devices show; empty: none is asked for", secret=True)] = ""
+    health_open: Annotated[bool, setting("whether /api/health needs no key")] = False
+    cors_origins: Origins = ()
+    runner: Annotated[
+        RunnerName, setting("who turns a request into commands; auto: the model if one is configured, else rules")
+    ] = "auto"
+    platforms: Annotated[dict[str, RunnerName], setting("the runner of a platform")] = {}
+    devices: Annotated[dict[str, RunnerName], setting("the runner of one device, by its client id")] = {}
+    inject: Annotated[
+        dict[str, dict[str, Any]],
+        setting("arguments added to calls of a tool (NAME or NAME@CLIENT_ID) that no model sees; env:NAME is read"),
+    ] = {}
+    accept_seconds: Annotated[float, setting("how long a device may take to take up a task", ge=1)] = 30.0
+    command_seconds: Annotated[float, setting("how long a device may take for a command", ge=1)] = 300.0
+    session_seconds: Annotated[float, setting("how long one task may take", ge=1)] = 3600.0
+    queue: Annotated[int, setting("tasks that may wait for one device", ge=1)] = 100
+    llm: Llm = Llm()
+
+
 class NodeSettings(Struct, frozen=True, kw_only=True):
     """`[node]`: this machine as one that runs things."""
 
@@ -206,5 +251,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     taskdriver: TaskDriver = TaskDriver()
     fabric: FabricFace = FabricFace()
     console: Console = Console()
+    ufo: Ufo = Ufo()
     node: NodeSettings = NodeSettings()
     output: OutputSettings = OutputSettings()

@@ -122,6 +122,8 @@ class _Sources:
                 )
         if entry.is_list and isinstance(value, str) and said.text:
             value = _listed(value, entry, said.where)
+        if entry.is_table and said.text:
+            value = _table(value, said.where)
         try:
             value = msgspec.convert(value, entry.type, strict=not said.text, dec_hook=_absolute)
         except msgspec.ValidationError:
@@ -137,7 +139,9 @@ class _Sources:
         if self._environ.get(entry.variable):
             return _Said(self._environ[entry.variable], entry.variable, True)
         below = _Said(entry.default, "default", False)
-        inner = self._document.get(entry.section, {}) if entry.section else self._document
+        inner = self._document
+        for part in entry.section.split(".") if entry.section else ():
+            inner = inner.get(part, {})
         if entry.key in inner:
             below = _Said(inner[entry.key], f"{self._path}: {entry.in_file}", False)
         if entry.name == "listen.taskdriver":
@@ -157,20 +161,34 @@ def _listed(text: str, entry: Entry, where: str) -> list[str]:
         raise Wrong(f"{where}: {text!r} cannot be split into words: {error}") from None
 
 
-def _refuse_unknown(document: Mapping[str, Any], path: Path) -> None:
+def _table(text: str, where: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise Wrong(f"{where}: {text!r} is no JSON object: {error}") from None
+
+
+def _refuse_unknown(document: Mapping[str, Any], path: Path, section: str = "") -> None:
     known = entries()
-    sections = {entry.section for entry in known.values()}
+    sections = {part for entry in known.values() for part in _outer(entry.section)}
     for key, value in document.items():
-        if key in ("home", "config"):
+        name = f"{section}.{key}" if section else key
+        if name in ("home", "config"):
             raise Wrong(f"{path}: {key} cannot be set in a file; use --{key} or {PREFIX}{key.upper()}")
-        if key in sections:
+        if name in sections:
             if not isinstance(value, dict):
-                raise Wrong(f"{path}: {key} is a section; write [{key}] above its settings")
-            for inner in value:
-                if f"{key}.{inner}" not in known:
-                    raise Wrong(f"{path}: there is no setting {inner} in [{key}]{nearest(f'{key}.{inner}')}")
-        elif key not in known:
-            raise Wrong(f"{path}: there is no setting {key}{nearest(key)}")
+                raise Wrong(f"{path}: {name} is a section; write [{name}] above its settings")
+            _refuse_unknown(value, path, name)
+        elif name not in known:
+            inside = f" in [{section}]" if section else ""
+            raise Wrong(f"{path}: there is no setting {key}{inside}{nearest(name)}")
+
+
+def _outer(section: str) -> Iterator[str]:
+    """A section and those it lies in."""
+    while section:
+        yield section
+        section = section.rpartition(".")[0]
 
 
 def _check_address(entry: Entry, value: str, where: str) -> None:

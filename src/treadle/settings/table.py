@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -47,6 +47,10 @@ class Entry(NamedTuple):
     def is_list(self) -> bool:
         return get_origin(_bare(self.type)) is tuple
 
+    @property
+    def is_table(self) -> bool:
+        return get_origin(_bare(self.type)) is dict
+
     def shown(self, value: Any) -> Any:
         """A value fit for people and for JSON."""
         if self.secret:
@@ -62,12 +66,25 @@ def entries() -> dict[str, Entry]:
 
 def assembled(values: Mapping[str, Any]) -> Settings:
     """The settings from values by dotted name, one for each entry."""
-    top: dict[str, Any] = {}
-    inner: dict[str, dict[str, Any]] = {}
+    tree: dict[str, Any] = {}
     for entry in entries().values():
-        (inner.setdefault(entry.section, {}) if entry.section else top)[entry.key] = values[entry.name]
-    kinds = get_type_hints(Settings)
-    return Settings(**top, **{section: kinds[section](**given) for section, given in inner.items()})
+        inner = tree
+        for part in entry.section.split(".") if entry.section else ():
+            inner = inner.setdefault(part, {})
+        inner[entry.key] = values[entry.name]
+    return cast(Settings, _built(Settings, tree))
+
+
+def _built(kind: type[Struct], tree: Mapping[str, Any]) -> Struct:
+    hints = get_type_hints(kind)
+    return kind(
+        **{
+            name: _built(hints[name], value)
+            if isinstance(hints[name], type) and issubclass(hints[name], Struct)
+            else value
+            for name, value in tree.items()
+        }
+    )
 
 
 def without_password(url: str) -> str:
@@ -92,7 +109,7 @@ def _listed(section: str, kind: type[Struct]) -> Iterator[Entry]:
     for field in msgspec.structs.fields(kind):
         hint = hints[field.name]
         if isinstance(hint, type) and issubclass(hint, Struct):
-            yield from _listed(field.name, hint)
+            yield from _listed(f"{section}.{field.name}" if section else field.name, hint)
             continue
         metas = [meta for meta in hint.__metadata__ if isinstance(meta, Meta)]
         extra: dict[str, Any] = {}
@@ -102,7 +119,7 @@ def _listed(section: str, kind: type[Struct]) -> Iterator[Entry]:
             section,
             field.name,
             hint,
-            HOME if field.name == "home" else field.default,
+            HOME if field.name == "home" else _default(field),
             metas[0].description or "",
             extra["rule"] or _rule(_bare(hint), metas[0]),
             extra["flag"],
@@ -110,6 +127,10 @@ def _listed(section: str, kind: type[Struct]) -> Iterator[Entry]:
             extra["secret"],
             extra["words"],
         )
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _bare(hint: Any) -> Any:
@@ -125,4 +146,8 @@ def _rule(bare: Any, limits: Meta) -> str:
     if bare is int:
         bounds = f"of at least {limits.ge}" if limits.le is None else f"from {limits.ge} to {limits.le}"
         return f"a whole number {bounds}"
+    if bare is float:
+        return f"a number of at least {limits.ge or 0}"
+    if get_origin(bare) is dict:
+        return "a table (in the environment: a JSON object)"
     return "a list of texts" if get_origin(bare) is tuple else "a text"

@@ -33,7 +33,8 @@ STATUSES = {
     400: ["Malformed"], 401: ["Unauthenticated"], 403: ["Denied"], 404: ["NotFound"],
     409: ["Conflict", "Duplicate", "WrongState", "LeaseLost", "ProjectClosed"], 422: ["Invalid"], 429: ["TooMany"],
     500: ["FabricError"],
-    503: ["Unreachable", "StoreUnavailable", "StoreFull", "StoreReadOnly", "StoreCorrupt", "StoreTooNew", "StoreLocked"],
+    503: ["Unreachable",
+          "StoreUnavailable", "StoreFull", "StoreReadOnly", "StoreCorrupt", "StoreTooNew", "StoreLocked"],
     504: ["Unanswered"],
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from tests.core.books import Books, open_books
 from tests.core.facts import Told
 from tests.scenarios.durability.acknowledged import ANN, Ack, broken, check_file, finish, make, open_fabric, take
 from tests.scenarios.durability.failing_disk import FailingDisk, Trouble
+from treadle.core.batching import QUIET_TURNS
 from treadle.core.errors import FabricError, StoreFull, StoreReadOnly, StoreUnavailable
 from treadle.core.fabric import Fabric
 from treadle.core.ports import Tx
@@ -120,8 +121,8 @@ async def test_a_transaction_too_big_for_memory_is_undone_with_all_that_rode_alo
         asyncio.ensure_future(home.fabric.tasks.submit(Submit(project=home.project, tasks=many, by=ANN))),
         asyncio.ensure_future(home.fabric.projects.create("after", ANN)),
     ]
-    await asyncio.sleep(0)  # each has asked
-    await asyncio.sleep(0)  # and the submit has left with its ride
+    for _ in range(3 * QUIET_TURNS):  # each has asked, and the submit has waited for company and left
+        await asyncio.sleep(0)
     gate.set()
     await busy
     outcomes = await asyncio.gather(*riding, return_exceptions=True)

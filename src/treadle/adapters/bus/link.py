@@ -209,7 +209,8 @@ class Link:
         try:
             async with asyncio.timeout(CLOSE_SECONDS if self._client.is_connected else DROP_SECONDS):
                 await self._client.close()
-        except (nats.errors.Error, OSError, TimeoutError):
+        except (nats.errors.Error, OSError, RuntimeError, TimeoutError):
+            # RuntimeError is what uvloop says of a transport that is closed.
             # nats-py stops in the middle where the last bytes cannot be sent; what it left is ended here.
             for subscription in list(self._client._subs.values()):
                 subscription._stop_processing()

@@ -5,12 +5,10 @@ from pathlib import Path
 from treadle.core.access import PUBLIC
 from treadle.faces.console.gate import USE, Gate
 from treadle.web.call import Call, Reply
-from treadle.web.pages import page_policy
 from treadle.web.routes import Route
 from treadle.web.static import Files
 
 FOLDER = Path(__file__).parent / "static"
-NOT_MODIFIED = 304
 
 
 def page_routes(gate: Gate) -> list[Route]:
@@ -18,10 +16,7 @@ def page_routes(gate: Gate) -> list[Route]:
     files = Files(FOLDER)
 
     async def start(call: Call) -> Reply:
-        reply = await files.reply(call, "index.html")
-        if reply.status == NOT_MODIFIED:  # what it carries takes the place of what the browser has kept
-            reply.headers = (*reply.headers, page_policy())
-        return reply
+        return await files.reply(call, "index.html")
 
     async def part(call: Call) -> Reply:
         await gate.admit(call)

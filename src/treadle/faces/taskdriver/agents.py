@@ -114,7 +114,7 @@ class Agents:
 
     async def _finish(self, call: Call, body: Complete | Fail, result: Result) -> Reply:
         by = call.principal
-        worker = body.agentName or (by.name if by.grant is not None else None)
+        worker = agent_name(body.agentName) if body.agentName else (by.name if by.grant is not None else None)
         hold = Hold(worker=worker, holder=by.grant)
         task = await self._on(
             call, body.projectId, lambda id: self._queue.finish(Finish(task=id, by=hold, result=result))
