@@ -45,7 +45,7 @@ def paced(devices: int, rate: int, seconds: float) -> Figures:
     Health is asked by a process of its own: the one with the devices is busy.
     """
     with treadle() as server, ProcessPoolExecutor(1, get_context("spawn"), load.pin, (1,)) as others:
-        watching = others.submit(load.drive, watched, port_of(server), seconds)
+        watching = others.submit(load.drive, watched, port_of(server), devices, seconds)
         used = server.cpu_seconds()
         figures = load.apart(_paced, server, devices, rate, seconds)
         used = server.cpu_seconds() - used
@@ -155,12 +155,12 @@ async def at_rate(port: int, ids: list[str], number: Any, total: int, rate: int)
     return max(0.0, now() - began - total / rate)
 
 
-async def watched(port: int, seconds: float) -> list[float]:
-    """Seconds that health took, asked every ten milliseconds, from the first device on for so many seconds."""
+async def watched(port: int, devices: int, seconds: float) -> list[float]:
+    """Seconds that health took, asked every ten milliseconds for so many seconds, once all devices are there."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     asked = load.request("GET", "/api/health", f"127.0.0.1:{port}")
-    while not (await ask(reader, writer, asked))["online_clients"]:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    while len((await ask(reader, writer, asked))["online_clients"]) < devices:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
     taken = []
     now = time.perf_counter
     over = now() + seconds

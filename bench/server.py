@@ -72,7 +72,7 @@ def treadle(
     with tempfile.TemporaryDirectory(prefix="treadle-bench-", dir="/var/tmp") as folder:
         home = home or Path(folder) / "home"
         ready = Path(folder) / "ready.json"
-        faces = ("taskdriver", "fabric", "console")
+        faces = ("taskdriver", "fabric", "console", "ufo")
         listen = [each for face in faces for each in ("--listen", f"{face}=127.0.0.1:0")]
         command = [sys.executable, "-m", "treadle", "up", "--home", str(home), "--ready-file", str(ready), *listen]
         pinned = [] if core is None or (os.cpu_count() or 1) < 2 else ["taskset", "-c", str(core)]

@@ -90,7 +90,15 @@ def _ufo(fabric: Fabric, settings: Settings, hosts: tuple[str, ...], log: Log) -
         hosts=hosts,
         cors_origins=own.cors_origins,
         limits=ufo.Limits(
-            accept=own.accept_seconds, command=own.command_seconds, session=own.session_seconds, queue=own.queue
+            accept=own.accept_seconds,
+            command=own.command_seconds,
+            session=own.session_seconds,
+            registration=own.registration_seconds,
+            absence=own.absence_seconds,
+            queue=own.queue,
+            time_to_live=own.time_to_live,
+            retention=own.keep_seconds,
+            kept=own.keep_results,
         ),
         runners=ufo.RunnerOptions(
             default=own.runner, platforms=own.platforms, devices=own.devices, inject=own.inject, llm=llm

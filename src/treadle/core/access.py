@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from .errors import Denied
 
-GUARDED = {"run": "runs:start"}
+GUARDED = {"run": "runs:start", "device": "devices:dispatch"}
 """Kinds of tasks that act on machines, and the right without which nobody makes, changes or ends them."""
-GUARDED_PROJECTS = {"runs": "run"}
+GUARDED_PROJECTS = {"runs": "run", "devices": "device"}
 """Projects that hold such tasks: whoever closes or removes one ends them."""
 PUBLIC = "public"
 """The scope of a route that needs nobody: anyone holds it."""

@@ -182,6 +182,13 @@ class Ufo(Struct, frozen=True, kw_only=True):
     accept_seconds: Annotated[float, setting("how long a device may take to take up a task", ge=1)] = 30.0
     command_seconds: Annotated[float, setting("how long a device may take for a command", ge=1)] = 300.0
     session_seconds: Annotated[float, setting("how long one task may take", ge=1)] = 3600.0
+    registration_seconds: Annotated[float, setting("how long a new connection may take to register", ge=1)] = 10.0
+    absence_seconds: Annotated[
+        float, setting("how long a task that waits for a device outlives the device's going", ge=0)
+    ] = 60.0
+    time_to_live: Annotated[float, setting("seconds a task waits for an absent device (when_online)", ge=1)] = 86_400.0
+    keep_seconds: Annotated[float, setting("how long results are kept", ge=60)] = 86_400.0
+    keep_results: Annotated[int, setting("how many results are kept", ge=1)] = 10_000
     queue: Annotated[int, setting("tasks that may wait for one device", ge=1)] = 100
     llm: Llm = Llm()
 

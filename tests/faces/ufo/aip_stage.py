@@ -37,7 +37,7 @@ from treadle.web.log import Log
 from treadle.web.refusals import ClientGone
 
 SECONDS = 20.0
-CALLER = Principal("caller", "ufo")
+CALLER = Principal("caller", "ufo", ("devices:*",))
 Play = Callable[[TaskSpec, DeviceIO], Awaitable[Outcome]]
 
 

@@ -14,7 +14,7 @@ from treadle.faces.ufo.frames import ServerFrame
 from treadle.faces.ufo.registry import Connection, Registry
 
 FACE = "ufo"
-SYSTEM = Principal(FACE, FACE)
+SYSTEM = Principal(FACE, FACE, ("devices:*",))
 """Who acts where nobody asked."""
 CALLED_OFF = "The task was called off"
 
@@ -52,7 +52,7 @@ class Requests:
             task = await self._dispatching.dispatch(
                 client_id=asked.target,
                 request=asked.request,
-                by=Principal(client.client_id, FACE),
+                by=Principal(client.client_id, FACE, ("devices:dispatch",)),
                 task_name=asked.task_name or "",
                 session_id=session_id,
                 requester=client.client_id,

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from treadle.core.errors import TooMany
-from treadle.faces.console.gate import passwords
-from treadle.faces.console.gate.passwords import LEAST_BITS, Passwords, bits
+from treadle.faces.console.gate.strength import LEAST_BITS, bits
+from treadle.web import passwords
+from treadle.web.passwords import Passwords
 
 
 async def test_kept_as_argon2id_with_a_salt_of_its_own() -> None:

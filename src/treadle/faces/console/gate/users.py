@@ -14,7 +14,8 @@ from treadle.core.errors import Duplicate, Malformed
 from treadle.core.ports import Store, Tx
 from treadle.faces.console.gate.credentials import same
 from treadle.faces.console.gate.options import RESERVED, GateOptions
-from treadle.faces.console.gate.passwords import LEAST_BITS, Passwords, bits
+from treadle.faces.console.gate.strength import LEAST_BITS, bits
+from treadle.web.passwords import Passwords
 
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}\Z")
 _KEY = "user"

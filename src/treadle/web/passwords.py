@@ -1,8 +1,6 @@
-"""Passwords: how they are kept (argon2id, RFC 9106), checked without tying up the loop, and judged when chosen."""
+"""Passwords of a face's own users: how they are kept (argon2id, RFC 9106), checked without tying up the loop."""
 
 import asyncio
-import itertools
-import math
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,9 +14,6 @@ PASSES = 2
 AT_ONCE = 2
 WAITING = 32
 """How many may wait for their turn; the next is told to come back."""
-LEAST_BITS = 48
-_KINDS = ((str.islower, 26), (str.isupper, 26), (str.isdigit, 10))
-_OTHERS = 33
 
 
 class Passwords:
@@ -71,18 +66,3 @@ def _hasher() -> "PasswordHasher":
 def _nobody() -> str:
     """A hash that no password fits (its salt and its sum are zeros), as costly to check as a real one."""
     return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${'A' * 22}${'A' * 43}"
-
-
-def bits(password: str) -> float:
-    """A rough estimate of how hard a password is to guess: characters that do not merely repeat or continue the one
-    before, times the bits of the kinds of characters in it."""
-    pool = sum(size for kind, size in _KINDS if any(map(kind, password)))
-    if any(not character.isalnum() for character in password):
-        pool += _OTHERS
-    if any(ord(character) > 127 for character in password):
-        pool += 100
-    codes = [ord(character) for character in password]
-    steps = [abs(after - before) for before, after in itertools.pairwise(codes)]
-    telling = len(set(password)) / max(1, len(password))
-    count = (1 + sum(step > 1 for step in steps)) if codes else 0
-    return count * min(1.0, telling * 1.5) * math.log2(max(2, pool))
