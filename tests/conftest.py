@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,11 @@ _SKIPPED = "needs "
 # Deadlines measure the machine, not the code; pytest's own timeout bounds a test.
 hypothesis.settings.register_profile("treadle", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("treadle")
+
+
+# Where the suite runs in the background of a shell, Ctrl-C is ignored, and every program it starts inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

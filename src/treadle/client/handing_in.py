@@ -46,6 +46,7 @@ class HandingIn:
 
     def add(self, hold: Hold, ended: Ended) -> None:
         """A task has ended."""
+        hold.handed_in = True
         self._waiting.append((hold, encoded(ended)))
         self._more.set()
         self._empty.clear()

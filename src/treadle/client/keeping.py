@@ -22,13 +22,15 @@ WATCH_SECONDS = 60.0
 class Hold:
     """One held task: `seconds` its lease is long, `due` to be extended, `began` to be worked on, by monotonic time."""
 
-    __slots__ = ("_lost", "began", "due", "seconds", "task")
+    __slots__ = ("_lost", "began", "due", "handed_in", "seconds", "task")
 
     def __init__(self, task: Task, now: float) -> None:
         self.task = task
         self.seconds = max(task.lease_seconds, 0.1)
         self.due = now + self.seconds / 2
         self.began: float | None = None
+        self.handed_in = False
+        """Its result is on its way; the answer to that says what became of it, and nothing else does."""
         self._lost = False
 
     def is_lost(self) -> bool:
@@ -131,7 +133,7 @@ class Keeper:
                 return
 
     def _lose(self, hold: Hold, why: str) -> None:
-        if hold.is_lost() or self._holds.get(hold.task.id) is not hold:
+        if hold.is_lost() or hold.handed_in or self._holds.get(hold.task.id) is not hold:
             return
         hold.lose()
         log.warning("task %s is lost: %s", hold.task.id, why)

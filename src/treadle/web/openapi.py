@@ -83,7 +83,9 @@ def document(parts: Sequence[Part], title: str | None = None) -> bytes:
                 "info": {
                     "title": title or first.title,
                     "version": first.version,
-                    "description": "\n\n".join(part.spec.description for part in parts if part.spec.description),
+                    "description": "\n\n".join(
+                        dict.fromkeys(part.spec.description for part in parts if part.spec.description)
+                    ),
                 },
                 "paths": paths,
                 "components": {

@@ -18,6 +18,7 @@ from treadle.core.fabric import Fabric
 from treadle.core.leases import Claim
 from treadle.core.submitting import NewTask, Submit
 from treadle.core.tasks import Task
+from treadle.faces.ufo import workers_output
 from treadle.faces.ufo.connection import TaskAsked
 from treadle.faces.ufo.dispatching import PROJECT, queue_of
 from treadle.faces.ufo.options import Limits
@@ -292,7 +293,11 @@ async def test_progress_that_cannot_be_written_is_a_gap_and_no_failure(
     async def telling(_: TaskSpec, io: DeviceIO) -> Outcome:
         for n in range(4):
             await io.progress({"n": n})
+            await tried.acquire()  # each alone, without company
         return Outcome(True)
+
+    tried = asyncio.Semaphore(0)
+    monkeypatch.setattr(workers_output, "GATHER_SECONDS", 0)
 
     async with fabric_in(tmp_path) as fabric:
         lines: list[bytes] = []
@@ -301,9 +306,12 @@ async def test_progress_that_cannot_be_written_is_a_gap_and_no_failure(
         write, failures = fabric.output.write, [StoreFull(), StoreFull()]
 
         async def failing(*given: Any) -> int:
-            if failures:
-                raise failures.pop()
-            return await write(*given)
+            try:
+                if failures:
+                    raise failures.pop()
+                return await write(*given)
+            finally:
+                tried.release()
 
         monkeypatch.setattr(fabric.output, "write", failing)
         task = await stage.dispatch("d1")

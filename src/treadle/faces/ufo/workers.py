@@ -184,11 +184,12 @@ class Workers:
         request = self._requests.of(errand.session_id)
         if request is not None and request.task != task.id:
             request = None
+        printed = Printed(self._fabric, task, self._log)
         session = DeviceSession(
             device,
             spec_of(task, errand, device),
             ids=self._fabric.ids,
-            note=Printed(self._fabric, task, self._log),
+            note=printed,
             limits=self._limits,
             requester=request.client if request else None,
         )
@@ -196,6 +197,7 @@ class Workers:
         try:
             orphan = errand.requester is not None and (request is None or request.client.gone)
             outcome = Outcome(False, error=ASKER_GONE) if orphan else await self._run(session, errand)
+            await printed.flush()
             outcome = await self._finish(task, hold, with_rounds(session.spec, outcome))
             session.tell(with_rounds(session.spec, outcome), self._fabric.ids(), stamp(self._fabric.clock()))
         finally:
