@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from bench import ours, runs
+from bench import devices, ours, runs
 from bench.ours import Figures
 from bench.peers import rounds
 
@@ -38,7 +38,9 @@ class Row:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each pair, interleaved (default %(default)s)")
-    parser.add_argument("--only", default="http,depth,drain,seen,rest,runs", help="which parts, by comma (default all)")
+    parser.add_argument(
+        "--only", default="http,depth,drain,seen,rest,runs,devices", help="which parts, by comma (default all)"
+    )
     parser.add_argument("--quick", action="store_true", help="one round, and 100,000 tasks where else a million")
     parser.add_argument("--json", action="store_true", help="the medians as JSON instead of a table")
     parser.add_argument("--write", action="store_true", help="put the table into bench/README.md")
@@ -47,7 +49,7 @@ def main() -> int:
     most = 100_000 if asked.quick else 1_000_000
     parts: dict[str, Callable[[int, int], list[Row]]] = {
         "http": http, "depth": depth, "drain": drain, "seen": seen, "rest": rest,
-        "runs": running,
+        "runs": running, "devices": connected,
     }  # fmt: skip
     table: list[Row] = []
     for name in asked.only.split(","):
@@ -152,6 +154,23 @@ def running(count: int, most: int) -> list[Row]:
         Row("request for a run to its first byte, ms", f"{speaks['native_ms']:.0f}",
             f"Console's execute: {speaks['console_ms']:.0f}", ""),
         Row("`treadle run -- echo hi`, s", f"{speaks['cli_ms'] / 1000:.2f}", "", "≤ 0.4"),
+    ]  # fmt: skip
+
+
+def connected(count: int, most: int) -> list[Row]:
+    """Devices that are connected, and what they are asked."""
+    idle, paced, soon = in_turn(
+        count, lambda: devices.idle(500), lambda: devices.paced(1000, 200, 5.0), lambda: devices.latency(200)
+    )
+    return [
+        Row("500 idle devices: health, requests/s and p99 ms",
+            f"{idle['health_per_s']:,.0f}; {idle['health_p99_ms']:.1f}", "", ""),
+        Row("… dispatches/s; whole sessions/s",
+            f"{idle['dispatch_per_s']:,.0f}; {idle['sessions_per_s']:,.0f}", "", ""),
+        Row("… memory of one, kB", f"{idle['kb_per_device']:.0f}", "", "≤ 60"),
+        Row("1,000 devices, 200 dispatches/s: health p99; longest, ms",
+            f"{paced['health_p99_ms']:.0f}; {paced['health_max_ms']:.0f}", "", "≤ 50"),
+        Row("dispatch to result, p50; p99 ms", f"{soon['p50_ms']:.1f}; {soon['p99_ms']:.1f}", "", ""),
     ]  # fmt: skip
 
 

@@ -55,24 +55,61 @@ def lines(subscribers: int) -> Figures:
     return {"p50_ms": taken[len(taken) // 2], "p99_ms": taken[int(len(taken) * 0.99)]}
 
 
-def read_lines(port: int, run: str, subscribers: int) -> list[float]:
-    async def follow() -> list[float]:
-        taken = [(arrived, line) async for arrived, data in events(port, run) for line in data.split()]
-        return [(arrived - int(line)) / 1e6 for arrived, line in taken]
+class Arrivals(asyncio.Protocol):
+    """What one subscriber is sent and when it came; understood only when all is over, so that reading costs little."""
 
+    def __init__(self, asking: bytes) -> None:
+        self._asking = asking
+        self.came: list[tuple[int, bytes]] = []
+        self.over = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(self._asking)
+
+    def data_received(self, data: bytes) -> None:
+        self.came.append((time.monotonic_ns(), data))
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.over.set_result(None)
+
+    def taken(self) -> list[float]:
+        """Milliseconds that each line was under way: an event came when its last byte did."""
+        found, text = [], b""
+        for arrived, data in self.came:
+            text += data
+            *events, text = text.split(b"\n\n")
+            for event in events:
+                said = event.rpartition(b"data: ")[2]
+                if b"event: end" in event or not said.startswith(b"{"):
+                    continue
+                told = b64decode(json.loads(said)["data"])
+                found += [(arrived - int(line)) / 1e6 for line in told.split()]
+        return found
+
+
+def read_lines(port: int, run: str, subscribers: int) -> list[float]:
     async def everybody() -> list[float]:
-        return [each for found in await asyncio.gather(*(follow() for _ in range(subscribers))) for each in found]
+        loop = asyncio.get_running_loop()
+        made = [await loop.create_connection(lambda: Arrivals(asking(port, run)), "127.0.0.1", port)
+                for _ in range(subscribers)]  # fmt: skip
+        await asyncio.gather(*(arrivals.over for _, arrivals in made))
+        return [each for _, arrivals in made for each in arrivals.taken()]
 
     return asyncio.run(everybody())
+
+
+def asking(port: int, run: str) -> bytes:
+    return (
+        f"GET /api/tasks/{run}/output?after=0 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        "Accept: text/event-stream\r\nConnection: close\r\n\r\n"
+    ).encode()
 
 
 async def events(port: int, run: str) -> Any:
     """(instant, bytes) of each event of a run's output, until its end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4 * MIB)
-    writer.write(
-        f"GET /api/tasks/{run}/output?after=0 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-        "Accept: text/event-stream\r\nConnection: close\r\n\r\n".encode()
-    )
+    writer.write(asking(port, run))
     kind = ""
     while line := await reader.readline():
         if line.startswith(b"event: "):
