@@ -93,6 +93,7 @@ SAMPLES = {
     "ufo.cors_origins": "https://a.example",
     "ufo.health_open": "true",
     "ufo.runner": "echo",
+    "ufo.keep_seconds": "100",
     "ufo.llm.mode": "tools",
     "ufo.llm.thoughts": "false",
     "ufo.llm.act_first": "true",
