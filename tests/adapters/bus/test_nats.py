@@ -127,9 +127,12 @@ async def test_while_the_server_is_away_requests_fail_in_time_and_hints_wait(
     assert reports.errors == []
 
 
-def all_stopped(pid: int) -> bool:
-    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+def wait_stopped(pid: int) -> None:
+    """The signal is sent, and each thread of the process has to come to it."""
+    states = {"R"}
+    while states != {"T"}:
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        states = {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
 async def test_a_server_that_hangs_is_noticed(
@@ -140,8 +143,7 @@ async def test_a_server_that_hangs_is_noticed(
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     try:
-        while not all_stopped(server.pid):  # the signal is sent, and each of its threads has to come to it
-            await asyncio.sleep(0)
+        await asyncio.to_thread(wait_stopped, server.pid)
         with pytest.raises(Unanswered):
             await bus.request("a", b"", LONG)
     finally:
