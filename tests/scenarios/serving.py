@@ -84,7 +84,10 @@ class Running:
 
     @property
     def printed(self) -> str:
-        return (self._folder / "stdout").read_text("utf-8")
+        """What it says on stdout: all at once, right after the ready file is there."""
+        stdout = self._folder / "stdout"
+        until(lambda: stdout.stat().st_size > 0, "the table of addresses")
+        return stdout.read_text("utf-8")
 
     def logged(self, words: str) -> None:
         """Waits until the log has these words."""

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.web.asking import app_of, ask, route
+from treadle.core.access import PUBLIC
 from treadle.web.call import Call, Reply
 from treadle.web.pages import html_reply, page_policy, redirect
-from treadle.web.static import static_routes
+from treadle.web.routes import Route
+from treadle.web.static import Files
 
 
 async def test_a_page_may_load_its_own_files_and_nothing_else() -> None:
@@ -55,6 +57,16 @@ def folder(tmp_path: Path) -> Path:
     return public
 
 
+def below_ui(folder: Path, *, start: str = "") -> Route:
+    """The folder's files at /ui; `start` is what /ui itself shows."""
+    files = Files(folder)
+
+    async def show(call: Call) -> Reply:
+        return await files.reply(call, call.params["file"] or start)
+
+    return Route(method="GET", path="/ui/{file*}", handler=show, scope=PUBLIC, summary="A file", documented=False)
+
+
 @pytest.mark.parametrize(
     ("target", "media"),
     [
@@ -66,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 async def test_files_are_served_once(folder: Path, target: str, media: str) -> None:
-    app = app_of(static_routes(folder, "/ui", name=lambda name: name or "index.html"))
+    app = app_of([below_ui(folder, start="index.html")])
     answer = await ask(app, "GET", target)
     assert (answer.status, answer.header("content-type"), answer.header("cache-control")) == (200, media, "no-cache")
     assert ("script-src 'self'" in (answer.header("content-security-policy") or "")) == media.startswith("text/html")
@@ -91,4 +103,4 @@ async def test_files_are_served_once(folder: Path, target: str, media: str) -> N
     ],
 )
 async def test_no_address_leads_out_of_the_folder(folder: Path, name: str) -> None:
-    assert (await ask(app_of(static_routes(folder, "/ui")), "GET", f"/ui/{name}")).status == 404
+    assert (await ask(app_of([below_ui(folder)]), "GET", f"/ui/{name}")).status == 404

@@ -34,15 +34,7 @@ async def serve(settings: Settings, home: Home, log: Log, show: Show, *, node: b
         clock = SteadyClock()
         outputs = outputs_of(settings, home, clock)
         stack.push_async_callback(outputs.close)
-        fabric = Fabric(
-            store,
-            bus,
-            clock,
-            new_id,
-            outputs,
-            report=lambda duty, error: log.failed(f"duty {duty}", error),
-            steps=clock,
-        )
+        fabric = Fabric(store, bus, clock, new_id, outputs, report=reporting(log, "duty"), steps=clock)
         await furnish(fabric, settings, home.local_key())
         faces = faces_of(fabric, settings, home, addresses, log, lambda: listeners.urls, node=node)
         listeners = Listeners(faces)

@@ -111,6 +111,7 @@ class Node:
             carrying.cancel()
         with suppress(FabricError):
             await self._say(words.Leave(self._leases()), type(None))
+        await self._processes.close()  # what could not be ended in time goes on, to be found again
 
     async def _join(self) -> None:
         facts = await asyncio.to_thread(self._inventory.facts)

@@ -3,14 +3,11 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-from treadle.core.access import PUBLIC
 from treadle.web.call import Call, Headers, Reply
 from treadle.web.pages import HTML, page_policy
 from treadle.web.refusals import NoRoute
-from treadle.web.routes import Route
 
 MEDIA = {
     ".css": b"text/css; charset=utf-8",
@@ -76,20 +73,3 @@ def _listed(folder: Path) -> dict[str, Path]:
             if not path.is_symlink():
                 found[path.relative_to(folder).as_posix()] = path
     return found
-
-
-def static_routes(
-    folder: Path, path: str, *, summary: str = "A file of the pages", name: Callable[[str], str] = str
-) -> list[Route]:
-    """The folder's files below `path`; `name` says which file an address asks for (`""` is `path` itself)."""
-    files = Files(folder)
-
-    async def show(call: Call) -> Reply:
-        return await files.reply(call, name(call.params["file"]))
-
-    return [
-        Route(
-            method="GET", path=f"{path.rstrip('/')}/{{file*}}", handler=show, scope=PUBLIC, summary=summary,
-            counted=False, documented=False, media_type="text/html",
-        )
-    ]  # fmt: skip

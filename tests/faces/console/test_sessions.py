@@ -259,3 +259,14 @@ def test_lines_of_a_stream_are_json(browser: Browser, script: Script) -> None:
     with browser.execute(script("seq 1 2000")) as stream:
         lines = list(stream.lines())
     assert all(line == "" or json.loads(line.removeprefix("data: ")) for line in lines)
+
+
+def test_a_login_that_failed_stands_in_the_access_log(tmp_path: Path) -> None:
+    """Its answer is a page with status 200 all the same, and the log keeps refusals only."""
+    with served(tmp_path, roots=(str(tmp_path),), gate={"username": "ada", "password": "pw"}) as server:
+        browser = Browser(server)
+        form = {"username": "ada", "password": "wrong", "csrf_token": browser.token}
+        answer = browser.http.post("/login", data=form, headers={"origin": server.url})
+        assert (answer.status_code, "wrong" in answer.text) == (200, False)
+        entries = login(server).get("/api/access_log/entries")["entries"]
+        assert [(each["endpoint"], each["success"]) for each in entries] == [("/login", False)]

@@ -71,6 +71,7 @@ def make(fabric: Fabric, options: Options, log: Log) -> Console:
                 status=status,
                 headers=call.header_list,
                 now=fabric.clock(),
+                denied=gate.turned_away(call, status),
             )
 
     app = Console(
