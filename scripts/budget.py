@@ -2,7 +2,7 @@
 
 `check` compares with scripts/budget.json and fails beyond 20 %; `record` writes that file. Times are compared as
 multiples of a yardstick, a bare interpreter started in the same minutes, so that another machine or a busy one gives
-the same verdict. Recorded is the median of several runs, and the fastest of several is held against it.
+the same verdict; the three are run in turn, and of each the fastest of several runs counts.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import contextlib
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -147,17 +146,17 @@ class Times(NamedTuple):
     command: float
 
 
-def timed(listen: list[str], command: list[str], pick: Callable[[Sequence[float]], float]) -> Times:
-    """Rounds in which each is run in turn, so that all three meet the same minutes of a machine; one time of each."""
+def timed(listen: list[str], command: list[str]) -> Times:
+    """The fastest of each from rounds in which all three are run in turn: they meet the same minutes of a machine."""
     call = [str(TREADLE), *command]
     with server(listen) as (_, _, home):
         seconds(call, home)  # once unmeasured: compiles what was edited, fills the page cache
         rounds = [(seconds(YARDSTICK), start_seconds(listen), seconds(call, home)) for _ in range(RUNS)]
-    return Times(*map(pick, zip(*rounds, strict=True)))
+    return Times(*map(min, zip(*rounds, strict=True)))
 
 
-def measure(listen: list[str], command: list[str], pick: Callable[[Sequence[float]], float]) -> Budget:
-    times = timed(listen, command, pick)
+def measure(listen: list[str], command: list[str]) -> Budget:
+    times = timed(listen, command)
     return Budget(
         listen=listen,
         command=command,
@@ -171,7 +170,7 @@ def measure(listen: list[str], command: list[str], pick: Callable[[Sequence[floa
 
 def faster(now: Budget) -> Budget:
     """The same budget with its times measured once more; the fastest runs of both count."""
-    times = timed(now.listen, now.command, min)
+    times = timed(now.listen, now.command)
     return replace(
         now,
         yardstick_seconds=min(now.yardstick_seconds, times.yardstick),
@@ -182,15 +181,14 @@ def faster(now: Budget) -> Budget:
 
 def rows(now: Budget, was: Budget) -> list[tuple[str, float, float, str]]:
     """Name, value, limit and unit of each measured thing; times scaled by the yardsticks of both machines."""
-    # A slower minute is granted more time; a faster one no less, as one lucky yardstick would fail every check.
-    speed = max(1.0, now.yardstick_seconds / was.yardstick_seconds)
+    speed = now.yardstick_seconds / was.yardstick_seconds
     return [
         ("start to ready", now.start_seconds, was.start_seconds * speed * ALLOWANCE, "s"),
-        ("start to ready, promised", now.start_seconds, MOST_START_SECONDS * speed, "s"),
+        ("start to ready, promised", now.start_seconds, MOST_START_SECONDS * max(1.0, speed), "s"),
         ("idle memory", now.idle_bytes / 1e6, was.idle_bytes * ALLOWANCE / 1e6, "MB"),
         ("idle memory, promised", now.idle_bytes / 1e6, MOST_IDLE_BYTES / 1e6, "MB"),
         (f"treadle {' '.join(now.command)}", now.command_seconds, was.command_seconds * speed * ALLOWANCE, "s"),
-        ("the same, promised", now.command_seconds, MOST_COMMAND_SECONDS * speed, "s"),
+        ("the same, promised", now.command_seconds, MOST_COMMAND_SECONDS * max(1.0, speed), "s"),
     ]
 
 
@@ -199,7 +197,7 @@ def check() -> int:
         print(f"{RECORDED.relative_to(ROOT)} is missing: record what a start costs with `make budget-record`")
         return 1
     was = Budget(**json.loads(RECORDED.read_text("utf-8")))
-    now = measure(was.listen, was.command, min)
+    now = measure(was.listen, was.command)
     for _ in range(ROUNDS - 1):
         if all(value <= limit for _, value, limit, _ in rows(now, was)):
             break
@@ -219,7 +217,7 @@ def check() -> int:
 
 def record() -> int:
     was = Budget(**json.loads(RECORDED.read_text("utf-8"))) if RECORDED.exists() else Budget()
-    now = measure(was.listen, was.command, statistics.median)
+    now = measure(was.listen, was.command)
     shown = asdict(now) | {name: round(value, 4) for name, value in asdict(now).items() if isinstance(value, float)}
     RECORDED.write_text(json.dumps(shown, indent=2) + "\n", "utf-8")
     print(RECORDED.read_text("utf-8"))
